@@ -1,0 +1,109 @@
+# Each target does its own set-up: from a fresh clone with git, make and a Python, `make figures` is all it takes.
+# tests/test_environment.py holds VERSIONS and EXPORT to pyproject.toml and requirements.txt.
+
+VERSIONS := 3.13 3.12 3.11
+EXPORT := --frozen --all-groups --no-emit-project --no-annotate --no-header
+READY := .venv/.ready
+
+# A stage of the pipeline is `python -m dcgmm.experiments ...`: that python must be the one in .venv.
+RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
+
+# What comes from the user's shell must not change what runs here, ...
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
+export KERAS_BACKEND := tensorflow
+# ... progress is shown when it happens, and only what helps is printed.
+export PYTHONUNBUFFERED := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export TF_CPP_MIN_LOG_LEVEL := 3
+export PYDEVD_DISABLE_FILE_VALIDATION := 1
+export DVC_NO_ANALYTICS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help figures paper test test-long lab lock clean
+
+help: ## Explain the targets
+	@echo "Usage: make TARGET [PYTHON=/path/to/python]   (Python $(VERSIONS); the first call sets up .venv)"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  %-10s %s\n", $$1, $$2 }'
+
+figures: $(READY) ## Regenerate all figures and tables at the quick scale (minutes) into results/quick
+	$(call repro,dvc.yaml,results/quick)
+
+paper: $(READY) ## Regenerate at the paper's scale (hours) what is out of date in results/paper
+	$(call repro,results/paper/dvc.yaml,results/paper)
+
+test: $(READY) ## Lint, unit tests, and the committed notebooks executed again and compared
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	@results=$$(mktemp -d) && trap 'rm -rf "$$results"' EXIT && trap 'exit 130' INT TERM && \
+	DCGMM_RESULTS="$$results" $(RUN) .venv/bin/pytest tests results/paper/notebooks --nbval-lax
+
+test-long: export DCGMM_LONG := 1
+test-long: test ## The same with the long fault and kill suites at full counts
+
+lab: $(READY) ## Open JupyterLab on the notebooks
+	$(RUN) .venv/bin/jupyter lab notebooks
+
+# uv does not read pip.conf: behind a mirror, set UV_DEFAULT_INDEX (uv.lock then names the mirror).
+lock: ## After a change to pyproject.toml, lock and export again (UPGRADE=1: to the newest versions)
+	@test -x .venv/bin/uv || $(MAKE) --no-print-directory $(READY)
+	.venv/bin/uv lock $(if $(UPGRADE),--upgrade)
+	@{ echo "# Exported from uv.lock by 'make lock'; do not edit." && \
+	.venv/bin/uv export --quiet $(EXPORT); } >.venv/export.txt
+	@cmp -s .venv/export.txt requirements.txt || cp .venv/export.txt requirements.txt
+	@$(MAKE) --no-print-directory $(READY)
+	.venv/bin/pytest tests/test_environment.py
+
+clean: ## Remove the environment and the quick results (.venv, results/quick)
+	rm -rf .venv results/quick
+	@echo "Removed .venv and results/quick. The data cache, results/store and results/paper are untouched."
+
+# $(call repro,FILE,FOLDER): run what is out of date, name the files, and say so where nothing was out of date.
+define repro
+@touch .venv/started
+$(RUN) .venv/bin/dvc repro $(1)
+@.venv/bin/python -m dcgmm.experiments made $(2)
+@find $(2) -type f -newer .venv/started | grep -q . || echo "Nothing had to be done: $(2) was up to date."
+endef
+
+# Prints the version of a Python that will do; else what it lacks, and fails.
+define PROBE
+import platform, sys
+from importlib.util import find_spec
+version, system = "%d.%d" % sys.version_info[:2], sys.platform + " " + platform.machine()
+missing = [name for name in ("venv", "ensurepip", "_ssl", "_sqlite3") if not find_spec(name)]
+if version not in "$(VERSIONS)".split():
+    sys.exit("is " + version)
+if missing:
+    sys.exit("is " + version + " without " + ", ".join(missing))
+if system not in ("linux x86_64", "linux aarch64", "darwin arm64"):
+    sys.exit("is " + version + " for " + system)
+print(version)
+endef
+export PROBE
+
+# A .venv that was moved, or whose Python is gone, is made anew.
+ifneq ($(shell { .venv/bin/python -c "print(open('$(READY)').read())"; } 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
+
+# Always from scratch, with the mark written last, so that nothing of an interrupted set-up stays. By pip rather than
+# uv, as pip knows the user's mirror (pip.conf). The build tools come first: no build fetches what is not locked.
+$(READY): requirements.txt
+	@for python in $(if $(PYTHON),"$(PYTHON)",$(addprefix python,$(VERSIONS)) python3 python); do \
+		if answer=$$("$$python" -c "$$PROBE" 2>&1); then found=$$python; break; fi; \
+		case $$answer in "is "*) ;; *) $(if $(PYTHON),answer="does not run",continue);; esac; \
+		unfit="$$unfit; $$python $$answer"; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo "No usable Python: one of $(VERSIONS) with venv is needed, on Linux (x86-64, aarch64) or macOS (arm64)$$unfit." \
+			"Install it (Debian, Ubuntu: apt install python3 python3-venv; elsewhere conda, pyenv or uv) and, if it is not" \
+			"on the PATH, name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; \
+		exit 1; \
+	fi; \
+	echo "Setting up .venv with $$found (Python $$answer): 0.8 GB to download, 2.7 GB on disk"; \
+	rm -f $(READY) && "$$found" -m venv --clear .venv
+	@awk '/^[a-z]/ { keep = /^(flit-core|setuptools)==/ } keep' requirements.txt >.venv/build.txt
+	.venv/bin/python -m pip install --require-hashes --no-deps --no-compile --quiet -r .venv/build.txt
+	.venv/bin/python -m pip install --require-hashes --no-deps --no-compile --no-build-isolation -r requirements.txt
+	.venv/bin/python -m pip install --no-index --no-deps --no-build-isolation --quiet --editable .
+	@printf '%s\n' "$(CURDIR)" >$(READY)
