@@ -1,0 +1,351 @@
+"""The layers of a DCGMM. Each knows both directions: estimation (`call`, upwards) and sampling (`down`)."""
+
+import math
+import re
+import warnings
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+MAX_PRECISION = 20.0
+MIN_SCALE = 1e-3
+
+
+def _pair(value, what):
+    pair = tuple(value) if isinstance(value, list | tuple) else (value, value)
+    if len(pair) != 2 or not all(isinstance(v, int) and v > 0 for v in pair):
+        raise ValueError(f"{what} must be a positive integer or a pair (y, x) of them, received {value!r}")
+    return pair
+
+
+def _check_rank(input_shape, layer):
+    if len(input_shape) != 4 or any(size is None for size in input_shape[1:]):
+        raise ValueError(f"{layer} expects an input (batch, height, width, channels), received shape {input_shape}")
+
+
+class _Window(keras.layers.Layer):
+    """A window that slides over the input plane: what Folding and MaxPooling have in common."""
+
+    def __init__(self, size, strides, **kwargs):
+        super().__init__(**kwargs)
+        self.size = _pair(size, f"the filter size of {self.name}")
+        self.strides = _pair(strides, f"the strides of {self.name}")
+
+    def positions(self, input_shape):
+        """Return (H', W'), the number of window positions on an input (batch, H, W, C)."""
+        _check_rank(input_shape, self.name)
+        height, width = input_shape[1:3]
+        if self.size[0] > height or self.size[1] > width:
+            raise ValueError(f"{self}: the filter is larger than its input of {height}x{width}")
+        return tuple(1 + (n - f) // s for n, f, s in zip((height, width), self.size, self.strides, strict=True))
+
+    def build(self, input_shape):
+        """Record the geometry of the input, which the way down restores exactly."""
+        self.output_plane = self.positions(input_shape)
+        self.input_dims = tuple(input_shape[1:])
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "size": self.size, "strides": self.strides}
+
+    def __repr__(self):
+        """Return the layer as the paper writes it, with its name."""
+        numbers = ",".join(str(n) for n in (*self.size, *self.strides))
+        return f"layer {self.name}, {self.letter}({numbers})"
+
+
+@keras.saving.register_keras_serializable("dcgmm")
+class Folding(_Window):
+    r"""Move each filter window's content into the channels: F(f_Y, f_X, Δ_Y, Δ_X) of Sec. II-A1.
+
+    Estimation maps (N, H, W, C) to (N, H', W', C') with H' = 1 + (H − f_Y)/Δ_Y, W' = 1 + (W − f_X)/Δ_X and
+    C' = C·f_X·f_Y; entry (y, x, c) of a window becomes channel c + (y·f_X + x)·C. (The paper's formula has C^(L)
+    on its right-hand side and c' twice; see results/ERRATA.md.) Sampling averages, for every input element, all
+    window entries that cover it; elements that no window covers are 0.
+
+    Args:
+        size: filter size in pixels, an integer or (f_Y, f_X).
+        strides: steps in pixels, an integer or (Δ_Y, Δ_X). Default 1.
+
+    Raises:
+        ValueError: if the filter is larger than its input, or if the strides do not end at its border.
+    """
+
+    letter = "F"
+
+    def __init__(self, size, strides=1, **kwargs):
+        super().__init__(size, strides, **kwargs)
+
+    def positions(self, input_shape):
+        """Return (H', W'); both must come out whole."""
+        plane = super().positions(input_shape)
+        for n, f, s in zip(input_shape[1:3], self.size, self.strides, strict=True):
+            if (n - f) % s:
+                raise ValueError(
+                    f"{self}: on an input of {input_shape[1]}x{input_shape[2]} the output size "
+                    f"1 + ({n} - {f})/{s} is not a whole number"
+                )
+        return plane
+
+    def build(self, input_shape):
+        """Tabulate, for each input element, the window entries that cover it."""
+        super().build(input_shape)
+        height, width, channels = self.input_dims
+        elements = np.arange(height * width * channels).reshape(height, width, channels)
+        windows = np.lib.stride_tricks.sliding_window_view(elements, self.size, axis=(0, 1))
+        windows = windows[:: self.strides[0], :: self.strides[1]].transpose(0, 1, 3, 4, 2)
+        order = np.argsort(windows, axis=None, kind="stable")
+        self.coverage = np.bincount(windows.ravel(), minlength=elements.size)
+        starts = np.cumsum(self.coverage) - self.coverage
+        rank = np.arange(max(self.coverage.max(), 1))
+        self._covered = rank < self.coverage[:, None]
+        self._covering = order[np.where(self._covered, starts[:, None] + rank, 0)]
+        # A convolution visits each element as often as a copy of the patches would hold it: below about three
+        # visits the copy with one large matrix product is faster, above it the convolution is (see `make bench`).
+        self.overlapping = windows.size >= 3 * elements.size
+        uncovered = int(np.sum(self.coverage == 0))
+        if uncovered:
+            warnings.warn(f"{self} leaves {uncovered} of {elements.size} input elements uncovered", stacklevel=2)
+
+    def compute_output_shape(self, input_shape):
+        """Return (N, H', W', C·f_Y·f_X)."""
+        return (input_shape[0], *self.positions(input_shape), input_shape[3] * self.size[0] * self.size[1])
+
+    def call(self, inputs):
+        """Return the windows' content, (N, H', W', C')."""
+        if self.output_plane == (1, 1):
+            return tf.reshape(inputs, (-1, 1, 1, math.prod(self.input_dims)))
+        return tf.image.extract_patches(
+            inputs, [1, *self.size, 1], [1, *self.strides, 1], rates=[1, 1, 1, 1], padding="VALID"
+        )
+
+    def down(self, control):
+        """Return the mean over all window entries that cover an element: (N, H', W', C') to (N, H, W, C)."""
+        entries = tf.reshape(control, (-1, math.prod(self.output_plane) * control.shape[-1]))
+        weights = self._covered / np.maximum(self.coverage, 1)[:, None]
+        mean = tf.einsum("nem,em->ne", tf.gather(entries, self._covering, axis=1), tf.cast(weights, control.dtype))
+        return tf.reshape(mean, (-1, *self.input_dims))
+
+
+@keras.saving.register_keras_serializable("dcgmm")
+class MaxPooling(_Window):
+    """Max-pooling P(k_Y, k_X, Δ_Y, Δ_X) of Sec. II-A2; the way down is nearest-neighbour up-sampling.
+
+    Args:
+        size: kernel size in positions, an integer or (k_Y, k_X).
+        strides: steps in positions, an integer or (Δ_Y, Δ_X). Default: the kernel size.
+
+    Raises:
+        ValueError: if the kernel is larger than its input.
+    """
+
+    letter = "P"
+
+    def __init__(self, size, strides=None, **kwargs):
+        super().__init__(size, size if strides is None else strides, **kwargs)
+
+    def compute_output_shape(self, input_shape):
+        """Return (N, H', W', C); positions that do not fill a whole kernel are dropped, as in Keras."""
+        return (input_shape[0], *self.positions(input_shape), input_shape[3])
+
+    def call(self, inputs):
+        """Return the maximum of each window, (N, H', W', C)."""
+        return tf.nn.max_pool2d(inputs, self.size, self.strides, padding="VALID")
+
+    def down(self, control):
+        """Repeat each position until the exact input size is reached: (N, H', W', C) to (N, H, W, C)."""
+        for axis in (0, 1):
+            source = np.arange(self.input_dims[axis]) // self.strides[axis]
+            control = tf.gather(control, np.minimum(source, self.output_plane[axis] - 1), axis=axis + 1)
+        return control
+
+
+@keras.saving.register_keras_serializable("dcgmm")
+class ScaleRange(keras.constraints.Constraint):
+    """Keep the scales s, whose squares are the precisions, in [1e-3, sqrt(D_max)]."""
+
+    def __init__(self, max_precision=MAX_PRECISION):
+        self.max_precision = max_precision
+
+    def __call__(self, scales):
+        """Return the scales clipped to the range."""
+        return keras.ops.clip(scales, MIN_SCALE, math.sqrt(self.max_precision))
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {"max_precision": self.max_precision}
+
+
+@keras.saving.register_keras_serializable("dcgmm")
+class GMM(keras.layers.Layer):
+    r"""A mixture of K Gaussians with diagonal covariances, shared by all positions: G(K) of Sec. II-A3.
+
+    With D = C input features, the parameters are the centroids μ (K, D), the scales s (K, D) with the precision
+    matrices Σ_k⁻¹ = diag(s_k²), and the raw weights ξ (K,) with the mixing weights π = softmax(ξ). The log scores
+
+        l_k(x) = log π_k + Σ_d log s_kd − ½ Σ_d s_kd² (x_d − μ_kd)²
+
+    give the responsibilities softmax_k(l_k), which are the output (Eq. 4, with the π_k it omits), and the
+    log-likelihood logsumexp_k(l_k) − D/2·log 2π (Eq. 3).
+
+    Args:
+        n_components: K.
+        max_precision: D_max, the upper bound of the precisions s². Default 20. The scales start at its root:
+            with the paper's Σ = 1 one component took everything (see results/ERRATA.md).
+        centroid_range: the centroids start from U[−r, r]. Default 0.01.
+        seed: of the centroids' start; `DCGMM` fills it in from its own. Default None, a random one.
+
+    Source: A. Gepperth, B. Pfülb, Gradient-based training of Gaussian Mixture Models for high-dimensional streaming
+    data, Neural Processing Letters 53, 2021.
+    """
+
+    letter = "G"
+
+    def __init__(self, n_components, max_precision=MAX_PRECISION, centroid_range=0.01, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(n_components, int) or n_components < 1:
+            raise ValueError(f"{self.name}: n_components must be a positive integer, received {n_components!r}")
+        self.n_components = n_components
+        self.max_precision = max_precision
+        self.centroid_range = centroid_range
+        self.seed = seed
+
+    def build(self, input_shape):
+        """Create μ, s and ξ for the D channels of the input."""
+        _check_rank(input_shape, self.name)
+        self.output_plane = tuple(input_shape[1:3])
+        self.n_features = input_shape[-1]
+        shape = (self.n_components, self.n_features)
+        r = self.centroid_range
+        self.mu = self.add_weight(
+            name="mu", shape=shape, initializer=keras.initializers.RandomUniform(-r, r, seed=self.seed)
+        )
+        self.s = self.add_weight(
+            name="s",
+            shape=shape,
+            initializer=keras.initializers.Constant(math.sqrt(self.max_precision)),
+            constraint=ScaleRange(self.max_precision),
+        )
+        self.xi = self.add_weight(name="xi", shape=(self.n_components,), initializer="zeros")
+
+    def compute_output_shape(self, input_shape):
+        """Return (N, H, W, K)."""
+        return (*input_shape[:-1], self.n_components)
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        own = {name: getattr(self, name) for name in ("n_components", "max_precision", "centroid_range", "seed")}
+        return {**super().get_config(), **own}
+
+    @property
+    def means(self):
+        """The centroids μ, an array (K, D)."""
+        return self.mu.numpy()
+
+    @property
+    def precisions(self):
+        """The diagonals s² of the precision matrices, an array (K, D)."""
+        return self.s.numpy() ** 2
+
+    @property
+    def mixing_weights(self):
+        """The weights π = softmax(ξ), an array (K,) that sums to 1."""
+        return tf.nn.softmax(self.xi.value).numpy()
+
+    def log_scores(self, inputs, folding=None):
+        """Return l_k of every position, without the constant −D/2·log 2π.
+
+        The square is expanded, l_k = Σ_d (μ s²)_kd x_d − ½ Σ_d s²_kd x_d² + const_k, which makes it two matrix
+        products, or, over the overlapping windows of a folding, one convolution that never lays the windows out.
+
+        Args:
+            inputs: (N, H, W, D), or, with `folding`, that layer's input (N, H, W, C).
+            folding: the `Folding` between `inputs` and this layer. Default None.
+
+        Returns:
+            A tensor (N, H', W', K).
+        """
+        precision = tf.square(self.s)
+        linear, quadratic = precision * self.mu, -0.5 * precision
+        constant = tf.nn.log_softmax(self.xi) + tf.reduce_sum(tf.math.log(self.s) + quadratic * tf.square(self.mu), 1)
+        if folding is not None and folding.overlapping:
+            kernels = [
+                tf.reshape(tf.transpose(w), (*folding.size, inputs.shape[-1], self.n_components))
+                for w in (linear, quadratic)
+            ]
+            features = tf.concat([inputs, tf.square(inputs)], -1)
+            return tf.nn.conv2d(features, tf.concat(kernels, 2), folding.strides, "VALID") + constant
+        if folding is not None:
+            inputs = folding(inputs)
+        x = tf.reshape(inputs, (-1, self.n_features))
+        scores = tf.matmul(x, linear, transpose_b=True) + tf.matmul(tf.square(x), quadratic, transpose_b=True)
+        return tf.reshape(scores + constant, (-1, *inputs.shape[1:3], self.n_components))
+
+    def call(self, inputs):
+        """Return the responsibilities (N, H, W, K) of Eq. 4; they sum to 1 over k."""
+        return tf.nn.softmax(self.log_scores(inputs))
+
+    def log_likelihood(self, scores):
+        """Return Eq. 3 per position, in nats: log scores (N, H, W, K) to (N, H, W)."""
+        return tf.reduce_logsumexp(scores, -1) + self.log_normaliser
+
+    @property
+    def log_normaliser(self):
+        """The constant −D/2·log 2π, in nats."""
+        return -0.5 * self.n_features * math.log(2 * math.pi)
+
+    def down(self, control, seed, top_s=None, noise=1.0):
+        """Draw a component at every position, then a sample from it (Sec. II-A3).
+
+        Args:
+            control: component weights (N, H, W, K); negative entries count as 0, a position without weight uses π.
+            seed: an integer tensor of shape (2,), as TensorFlow's stateless random operations take it.
+            top_s: S, draw from the S largest weights only. Default None, from all.
+            noise: factor on the drawn noise; 1 is the modelled distribution, 0 gives the centroids. Default 1.
+
+        Returns:
+            A tensor (N, H, W, D).
+        """
+        weights = tf.nn.relu(control)
+        has_weight = tf.reduce_sum(weights, -1, keepdims=True) > 0
+        weights = tf.where(has_weight, weights, tf.nn.softmax(self.xi))
+        top_s = self.n_components if top_s is None else min(top_s, self.n_components)
+        values, components = tf.math.top_k(tf.reshape(weights, (-1, self.n_components)), top_s)
+        component_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
+        drawn = tf.random.stateless_categorical(tf.math.log(values), 1, component_seed)
+        drawn = tf.reshape(tf.gather(components, drawn, batch_dims=1), tf.shape(control)[:-1])
+        samples = tf.gather(self.mu.value, drawn)
+        if noise:
+            normal = tf.random.stateless_normal(tf.shape(samples), noise_seed)
+            samples += noise * normal / tf.gather(self.s.value, drawn)
+        return samples
+
+
+_LAYERS = {
+    "F": (Folding, lambda fy, fx, dy=1, dx=1: {"size": (fy, fx), "strides": (dy, dx)}),
+    "P": (MaxPooling, lambda ky, kx, dy=None, dx=None: {"size": (ky, kx), "strides": dy and (dy, dx or dy)}),
+    "G": (GMM, lambda k: {"n_components": k}),
+}
+
+
+def layers_from_spec(spec):
+    """Return the layers of a specification such as `"F(8,8,2,2) G(25) F(11,11,1,1) G(36)"`.
+
+    They are named as the paper names them, here F1, G2, F3 and G4.
+
+    Raises:
+        ValueError: naming the part that cannot be read.
+    """
+    layers = []
+    for index, part in enumerate(spec.replace(" ", "").replace(")", ") ").split(), start=1):
+        match = re.fullmatch(r"([A-Z])\((\d+(?:,\d+)*)\)", part)
+        try:
+            layer, arguments = _LAYERS[match[1]]
+            layers.append(layer(**arguments(*(int(n) for n in match[2].split(","))), name=f"{match[1]}{index}"))
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"cannot read {part!r} in the specification {spec!r}: expected F(fY,fX,strideY,strideX), "
+                "P(kY,kX[,strideY,strideX]) or G(K)"
+            ) from error
+    return layers

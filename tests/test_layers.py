@@ -1,0 +1,193 @@
+import keras
+import numpy as np
+import pytest
+import reference
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dcgmm.layers import GMM, MAX_PRECISION, MIN_SCALE, Folding, MaxPooling, layers_from_spec
+
+
+@st.composite
+def geometries(draw):
+    """Draw an input (H, W, C) with a filter and strides that fit it."""
+    size, strides, positions = (draw(st.tuples(st.integers(1, 4), st.integers(1, 4))) for _ in range(3))
+    plane = [f + (p - 1) * s for f, s, p in zip(size, strides, positions, strict=True)]
+    return (*plane, draw(st.integers(1, 3))), size, strides
+
+
+def folded(layer, x):
+    layer.build(x.shape)
+    return layer(tf.constant(x))
+
+
+@pytest.mark.filterwarnings("ignore:.*uncovered")
+@given(geometries())
+def test_folding_agrees_with_the_definition_and_its_announced_shape(geometry):
+    shape, size, strides = geometry
+    x = np.random.default_rng(0).random((2, *shape), dtype="float32")
+    layer = Folding(size, strides)
+    y = folded(layer, x)
+    np.testing.assert_array_equal(y, reference.patches(x, size, strides))
+    assert y.shape == layer.compute_output_shape(x.shape)
+
+
+@pytest.mark.filterwarnings("ignore:.*uncovered")
+@given(geometries())
+def test_fold_followed_by_its_inverse_restores_what_it_covers(geometry):
+    shape, size, strides = geometry
+    x = np.random.default_rng(1).random((2, *shape), dtype="float32")
+    layer = Folding(size, strides)
+    restored = layer.down(folded(layer, x)).numpy()
+    covered = np.broadcast_to(layer.coverage.reshape(shape) > 0, x.shape)
+    np.testing.assert_allclose(restored[covered], x[covered], rtol=1e-6)
+    assert np.all(restored[~covered] == 0)
+
+
+@pytest.mark.filterwarnings("ignore:.*uncovered")
+@given(geometries())
+def test_folding_down_is_the_mean_of_the_covering_entries(geometry):
+    shape, size, strides = geometry
+    layer = Folding(size, strides)
+    x = np.zeros((1, *shape), "float32")
+    entries = np.random.default_rng(2).random(folded(layer, x).shape, dtype="float32")
+    with tf.GradientTape() as tape:
+        source = tf.Variable(x)
+        windows = tf.image.extract_patches(source, [1, *size, 1], [1, *strides, 1], [1, 1, 1, 1], "VALID")
+        total = tf.reduce_sum(windows * entries)
+    # The derivative of the patches is the sum of the entries that cover an element.
+    mean = tape.gradient(total, source).numpy() / np.maximum(layer.coverage, 1).reshape(shape)
+    np.testing.assert_allclose(layer.down(tf.constant(entries)), mean, rtol=1e-5, atol=1e-6)
+
+
+def test_strides_beyond_the_filter_are_announced():
+    layer = Folding((1, 2), (3, 2))
+    with pytest.warns(UserWarning, match="leaves 8 of 16 input elements uncovered"):
+        layer.build((None, 4, 4, 1))
+
+
+@pytest.mark.parametrize(("size", "strides"), [(2, None), (3, 2), ((2, 3), (1, 2))])
+def test_max_pooling_agrees_with_keras_and_its_way_down_repeats_the_nearest(size, strides):
+    x = np.random.default_rng(0).random((2, 9, 11, 3), dtype="float32")
+    layer = MaxPooling(size, strides)
+    y = folded(layer, x)
+    np.testing.assert_array_equal(y, keras.layers.MaxPooling2D(size, strides)(x))
+    assert y.shape == layer.compute_output_shape(x.shape)
+    down = layer.down(y).numpy()
+    assert down.shape == x.shape
+    for h in range(9):
+        for w in range(11):
+            source = [min(i // s, n - 1) for i, s, n in zip((h, w), layer.strides, y.shape[1:3], strict=True)]
+            np.testing.assert_array_equal(down[:, h, w], y[:, source[0], source[1]])
+
+
+def random_gmm(n_components, shape, seed=0):
+    """Return a built GMM with random parameters on inputs of the given shape (H, W, D)."""
+    rng = np.random.default_rng(seed)
+    layer = GMM(n_components)
+    layer.build((None, *shape))
+    layer.mu.assign(rng.normal(0.5, 0.3, layer.mu.shape))
+    layer.s.assign(rng.uniform(0.5, 4, layer.s.shape))
+    layer.xi.assign(rng.normal(0, 1, n_components))
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("size", "strides", "convolves"), [(8, 2, True), (7, 7, False), (28, 1, False), ((3, 5), (1, 1), True)]
+)
+def test_log_scores_over_a_folding_agree_with_float64(size, strides, convolves):
+    x = np.random.default_rng(0).random((3, 28, 28, 2), dtype="float32")
+    folding = Folding(size, strides)
+    folding.build(x.shape)
+    assert folding.overlapping == convolves
+    layer = random_gmm(5, folding.compute_output_shape(x.shape)[1:])
+    parameters = [v.numpy() for v in (layer.mu, layer.s, layer.xi)]
+    expected = reference.log_scores(reference.patches(x, folding.size, folding.strides), *parameters)
+    np.testing.assert_allclose(layer.log_scores(tf.constant(x), folding), expected, rtol=1e-5, atol=1e-2)
+    np.testing.assert_allclose(layer.log_scores(folding(x)), expected, rtol=1e-5, atol=1e-2)
+
+
+@given(st.floats(-1e15, 1e15) | st.floats(-1e-37, 1e-37), st.integers(0, 2**16))
+def test_responsibilities_sum_to_one_for_any_accepted_input(value, seed):
+    x = np.random.default_rng(seed).random((2, 3, 3, 4), dtype="float32")
+    x.flat[seed % x.size] = value
+    layer = random_gmm(9, (3, 3, 4), seed)
+    layer.s.assign(np.full(layer.s.shape, (MIN_SCALE, MAX_PRECISION**0.5)[seed % 2]))
+    responsibilities = layer(tf.constant(x)).numpy()
+    assert np.all(responsibilities >= 0)
+    np.testing.assert_allclose(responsibilities.sum(axis=-1), 1, rtol=1e-5)
+
+
+def test_the_density_integrates_to_one():
+    layer = random_gmm(4, (1, 1, 2))
+    grid = np.linspace(-6, 7, 600, dtype="float32")
+    points = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 1, 1, 2)
+    density = np.exp(layer.log_likelihood(layer.log_scores(tf.constant(points))))
+    assert np.sum(density, dtype="float64") * (grid[1] - grid[0]) ** 2 == pytest.approx(1, abs=1e-3)
+
+
+def test_samples_have_the_mixture_s_moments():
+    layer = random_gmm(4, (1, 1, 3))
+    n = 200_000
+    samples = layer.down(tf.zeros((n, 1, 1, 4)), tf.constant([0, 0])).numpy().reshape(n, 3)
+    pi, mu, variances = layer.mixing_weights[:, None], layer.means, 1 / layer.precisions
+    mean = np.sum(pi * mu, axis=0)
+    variance = np.sum(pi * (variances + mu**2), axis=0) - mean**2
+    np.testing.assert_allclose(samples.mean(axis=0), mean, atol=5 * np.sqrt(variance.max() / n))
+    np.testing.assert_allclose(samples.var(axis=0), variance, rtol=0.05)
+
+
+def test_a_control_signal_chooses_the_components_and_top_s_keeps_the_strongest():
+    layer = random_gmm(4, (1, 1, 3))
+    n = 20_000
+    control = tf.tile(tf.constant([0.1, 0.4, -3.0, 0.2], shape=(1, 1, 1, 4)), (n, 1, 1, 1))
+
+    def shares(**arguments):
+        samples = layer.down(control, tf.constant([1, 2]), noise=0.0, **arguments).numpy().reshape(n, 3)
+        return [np.mean(np.all(samples == mean, axis=1)) for mean in layer.means]
+
+    np.testing.assert_allclose(shares(), [1 / 7, 4 / 7, 0, 2 / 7], atol=0.02)
+    np.testing.assert_allclose(shares(top_s=2), [0, 2 / 3, 0, 1 / 3], atol=0.02)
+    np.testing.assert_allclose(shares(top_s=1), [0, 1, 0, 0])
+
+
+def test_a_position_without_weight_uses_the_mixing_weights():
+    layer = random_gmm(3, (1, 1, 2))
+    n = 20_000
+    samples = layer.down(tf.fill((n, 1, 1, 3), -1.0), tf.constant([3, 4]), noise=0.0).numpy().reshape(n, 2)
+    shares = [np.mean(np.all(samples == mean, axis=1)) for mean in layer.means]
+    np.testing.assert_allclose(shares, layer.mixing_weights, atol=0.02)
+
+
+def test_scales_stay_in_their_range():
+    layer = random_gmm(2, (1, 1, 2))
+    clipped = layer.s.constraint(np.array([-1.0, 1.0, 100.0]))
+    np.testing.assert_allclose(clipped, [MIN_SCALE, 1, MAX_PRECISION**0.5])
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "message"),
+    [
+        (Folding(6), (None, 5, 5, 3), r"F\(6,6,1,1\).*larger than its input of 5x5"),
+        (Folding(2, 2), (None, 5, 5, 3), r"F\(2,2,2,2\).*5x5.*1 \+ \(5 - 2\)/2 is not a whole number"),
+        (MaxPooling(6), (None, 5, 5, 3), r"P\(6,6,6,6\).*larger than its input"),
+        (Folding(2), (None, 5, 3), r"expects an input \(batch, height, width, channels\), received shape"),
+        (GMM(4), (None, 7), r"expects an input"),
+    ],
+)
+def test_what_does_not_fit_says_which_layer_and_why(layer, shape, message):
+    with pytest.raises(ValueError, match=message):
+        layer.build(shape)
+
+
+@pytest.mark.parametrize("spec", ["F(8,8,2,2 G(25)", "X(3)", "G()", "G(2,3)", "F(8)", "F(8,8) H(2)"])
+def test_a_specification_that_cannot_be_read_is_quoted(spec):
+    with pytest.raises(ValueError, match="cannot read '.*' in the specification"):
+        layers_from_spec(spec)
+
+
+@pytest.mark.parametrize("arguments", [{"size": 0}, {"size": (1, 2, 3)}, {"size": 2, "strides": -1}, {"size": 1.5}])
+def test_sizes_are_positive_integers(arguments):
+    with pytest.raises(ValueError, match="positive integer"):
+        Folding(**arguments)
