@@ -1,0 +1,117 @@
+"""The annealed training objective of [7]: components on a torus learn with their neighbours, ever less so."""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("dcgmm")
+class Annealing(keras.layers.Layer):
+    r"""The annealing schedule of one GMM layer: its objective and the state of its radius σ.
+
+    The K components lie on a √K×√K torus. With the neighbourhood g_kj(σ) ∝ exp(−dist²(k, j)/2σ²), rows normalised,
+    the objective is the mean over images and positions of max_k Σ_j g_kj(σ) l_j, the max-component approximation
+    of Eq. 5; at small σ it is max_k l_k. Every 1/α mini-batches the window's mean objective is compared with the
+    previous window's, relative to the gain since the first window; a relative gain in (−2δ, δ) is stationary, and
+    then σ ← max(γσ, σ_∞).
+
+    Args:
+        n_components: K, a square number.
+        sigma_start: σ₀, in grid steps, > 0: how many neighbours learn together at first. Default ¼·√(2K).
+        sigma_end: σ_∞, in grid steps, > 0: where the decay ends. Default 0.01, which is no neighbourhood at all.
+        decay: γ, in (0, 1): the factor on σ at each stationary window; smaller is faster. Default 0.9.
+        tolerance: δ, > 0: the relative gain below which a window is stationary; larger is faster. Default 0.05.
+        rate: α, in (0, 1]: the inverse of a window's length in mini-batches; larger is faster. Default 0.01.
+
+    Raises:
+        ValueError: if K is not a square, or an argument is outside its range.
+
+    Source: A. Gepperth, B. Pfülb, Gradient-based training of Gaussian Mixture Models for high-dimensional streaming
+    data, Neural Processing Letters 53, 2021.
+    """
+
+    def __init__(
+        self, n_components, sigma_start=None, sigma_end=0.01, decay=0.9, tolerance=0.05, rate=0.01, name=None, **kwargs
+    ):
+        super().__init__(name=name, **kwargs)
+        side = math.isqrt(n_components)
+        if side * side != n_components:
+            raise ValueError(
+                f"annealing lays the components on a square grid, so K must be a square number: received K = "
+                f"{n_components}, the nearest squares are {side**2} and {(side + 1) ** 2}"
+            )
+        self.n_components = n_components
+        self.sigma_start = math.sqrt(2 * n_components) / 4 if sigma_start is None else sigma_start
+        self.sigma_end = sigma_end
+        self.decay = decay
+        self.tolerance = tolerance
+        self.rate = rate
+        for argument, valid in {
+            "sigma_start": self.sigma_start > 0,
+            "sigma_end": sigma_end > 0,
+            "decay": 0 < decay < 1,
+            "tolerance": tolerance > 0,
+            "rate": 0 < rate <= 1,
+        }.items():
+            if not valid:
+                raise ValueError(f"annealing: {argument} is out of its range, received {getattr(self, argument)}")
+        self._window = round(1 / rate)
+        self._squared_distances = _torus_distances(side).astype("float32") ** 2
+
+    def build(self, input_shape=None):
+        """Create the state: σ, and the window's running sum beside the first and the previous window's mean."""
+        self.sigma = self._state("sigma", self.sigma_start)
+        self.steps = self._state("steps", 0, "int64")
+        self.window_sum = self._state("window_sum", 0)
+        self.first_mean = self._state("first_mean", 0)
+        self.previous_mean = self._state("previous_mean", 0)
+
+    def _state(self, name, value, dtype="float32"):
+        return self.add_weight(
+            name=name, shape=(), dtype=dtype, initializer=keras.initializers.Constant(value), trainable=False
+        )
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        names = ("n_components", "sigma_start", "sigma_end", "decay", "tolerance", "rate")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+    def neighbourhood(self):
+        """Return g(σ), a tensor (K, K) with rows that sum to 1."""
+        return tf.nn.softmax(-self._squared_distances / (2 * tf.square(self.sigma)))
+
+    def objective(self, scores):
+        """Return the mean over images and positions of max_k Σ_j g_kj l_j, for log scores (N, H, W, K)."""
+        scores = tf.reshape(scores, (-1, self.n_components))
+        neighbourhood = self.neighbourhood()
+        winner = tf.argmax(tf.matmul(scores, neighbourhood, transpose_b=True), -1)
+        # The maximum's derivative with respect to l is the winner's row of g: holding that row fixed gives the
+        # same value and gradient without a second pass through the product above.
+        weights = tf.stop_gradient(tf.gather(neighbourhood, winner))
+        return tf.reduce_mean(tf.reduce_sum(weights * scores, -1))
+
+    def update(self, objective):
+        """Count one mini-batch's objective; at the end of a window let σ decay if the gain has become small."""
+        self.window_sum.assign_add(objective)
+        self.steps.assign_add(1)
+        tf.cond(self.steps % self._window == 0, self._close_window, lambda: None)
+
+    def _close_window(self):
+        mean = self.window_sum / self._window
+        windows = self.steps // self._window
+        self.first_mean.assign(tf.where(windows == 1, mean, self.first_mean))
+        gain = tf.math.divide_no_nan(mean - self.previous_mean, self.previous_mean - self.first_mean)
+        stationary = (windows > 2) & (gain > -2 * self.tolerance) & (gain < self.tolerance)
+        decayed = tf.maximum(self.decay * self.sigma, self.sigma_end)
+        self.sigma.assign(tf.where(stationary, decayed, self.sigma))
+        self.previous_mean.assign(mean)
+        self.window_sum.assign(0.0)
+
+
+def _torus_distances(side):
+    """Return the Euclidean distances between all cells of a side×side torus, an array (side², side²)."""
+    y, x = np.divmod(np.arange(side * side), side)
+    steps = [np.abs(axis[:, None] - axis) for axis in (y, x)]
+    return np.hypot(*(np.minimum(step, side - step) for step in steps))
