@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
+
+from dcgmm import metrics
+
+
+@given(st.integers(2, 5), st.integers(0, 2**16))
+def test_dunn_index_agrees_with_its_definition(n_clusters, seed):
+    rng = np.random.default_rng(seed)
+    x, labels = rng.random((40, 3, 3, 1)), np.arange(40) % n_clusters * 7
+    distances = cdist(x.reshape(40, 9), x.reshape(40, 9))
+    same = labels[:, None] == labels
+    assert metrics.dunn_index(x, labels) == pytest.approx(distances[~same].min() / distances[same].max(), rel=1e-6)
+
+
+def test_compact_clusters_far_apart_score_better():
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    near, far = (rng.normal(0, 1, (60, 4)) + gap * labels[:, None] for gap in (1, 20))
+    assert metrics.dunn_index(far, labels) > metrics.dunn_index(near, labels)
+    assert metrics.davies_bouldin(far, labels) < metrics.davies_bouldin(near, labels)
+
+
+def test_one_cluster_has_no_score():
+    x, labels = np.random.default_rng(0).random((5, 2)), np.zeros(5)
+    assert np.isnan(metrics.dunn_index(x, labels))
+    assert np.isnan(metrics.davies_bouldin(x, labels))
+
+
+def test_components_in_use_win_more_than_a_stray_image():
+    labels = np.repeat([0, 3, 7], [9000, 999, 1])
+    assert metrics.components_in_use(labels) == 2
+    assert metrics.components_in_use(labels, min_share=0) == 3
