@@ -1,0 +1,424 @@
+"""What the pipeline runs: trainings kept in a store, their numbers collected, notebooks executed.
+
+A *repetition* is one training: an architecture on some classes of a data set, with one seed. Everything that decides
+its weights is its *record*; the store holds one file a repetition, named by the hash of that record, and what a file
+says of itself is compared with what is asked for before it is used.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+
+import pandas as pd
+import yaml
+from tqdm import tqdm
+
+from dcgmm import datasets
+from dcgmm.architectures import ARCHITECTURES, resolve
+
+NUMERICS = (Path(__file__).parent / "numerics.txt").read_text().split()[0]
+CLASSES = {"all": tuple(range(10)), "0-4": tuple(range(5))}
+TRAINING_KEYS = ("epochs", "batch_size", "learning_rate", "centroid_phase", "annealing", "threads")
+
+
+@cache
+def root():
+    """Return the project's folder: the one above the working directory, or above this file, with a params.yaml."""
+    for start in (Path.cwd(), Path(__file__).parent):
+        for folder in (start, *start.parents):
+            if (folder / "params.yaml").exists() and (folder / "dvc.yaml").exists():
+                return folder
+    raise FileNotFoundError(f"no params.yaml and dvc.yaml in {Path.cwd()} or above it: run this inside the project")
+
+
+def settings(scale):
+    """Return the block of params.yaml for a scale, `"quick"` or `"paper"`, as a dict."""
+    blocks = yaml.safe_load((root() / "params.yaml").read_text())
+    if scale not in blocks:
+        raise ValueError(f"unknown scale {scale!r}: params.yaml has {', '.join(blocks)}")
+    return blocks[scale]
+
+
+def results(scale):
+    """Return the folder for what this process writes: results/<scale>, or below DCGMM_RESULTS where that is set."""
+    return Path(os.environ.get("DCGMM_RESULTS", root() / "results")) / scale
+
+
+@dataclass(frozen=True)
+class Training:
+    """An architecture on some classes of a data set, at a scale.
+
+    Args:
+        architecture: a name of Table I or a specification.
+        dataset: `"mnist"` or `"fashion_mnist"`.
+        classes: `"all"` or `"0-4"`.
+        scale: `"quick"` or `"paper"`.
+    """
+
+    architecture: str
+    dataset: str
+    classes: str = "all"
+    scale: str = "quick"
+
+    def __post_init__(self):
+        """Check the names."""
+        resolve(self.architecture)
+        datasets.fingerprint(self.dataset)
+        settings(self.scale)
+        if self.classes not in CLASSES:
+            raise ValueError(f"unknown classes {self.classes!r}: expected one of {', '.join(CLASSES)}")
+
+    def record(self, repetition=0):
+        """Return everything that decides the weights of a repetition, as a dict for JSON."""
+        asked = settings(self.scale)
+        return {
+            "architecture": resolve(self.architecture),
+            "dataset": self.dataset,
+            "data": datasets.fingerprint(self.dataset),
+            "classes": list(CLASSES[self.classes]),
+            "seed": asked["seed"] + repetition,
+            "numerics": NUMERICS,
+            **{key: asked[key] for key in TRAINING_KEYS},
+        }
+
+    def stored(self, repetition=0):
+        """Return the path of a repetition in the store, whether it is there or not."""
+        return root() / "results" / "store" / f"{_digest(self.record(repetition))}.keras"
+
+    def collected(self, kind):
+        """Return the path of what is collected; kind is "models", "history", "repetitions" or "metrics"."""
+        suffix = {"models": "keras", "history": "csv", "repetitions": "csv", "metrics": "json"}[kind]
+        return root() / "results" / self.scale / kind / self.dataset / self.classes / f"{self.name}.{suffix}"
+
+    @property
+    def name(self):
+        """The architecture's name, or for a specification a short hash of it."""
+        known = {spec: name for name, spec in ARCHITECTURES.items()}
+        return known.get(resolve(self.architecture), _digest(self.architecture)[:12])
+
+
+def _digest(value):
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+
+
+# --- Repetitions --------------------------------------------------------------------------------------------------
+
+
+def read(path, member):
+    """Return a JSON member ("record", "metrics" or "history") of a repetition's file."""
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read(f"{member}.json"))
+
+
+def _matches(path, record):
+    try:
+        return read(path, "record") == record
+    except (FileNotFoundError, KeyError, zipfile.BadZipFile, json.JSONDecodeError):
+        return False
+
+
+def train_repetition(training, repetition=0, verbose=2):
+    """Train and evaluate one repetition, unless the store has it, and return its path in the store.
+
+    The number of TensorFlow's threads changes the weights' last bits, so it belongs to the record and is set here:
+    call this before anything else has used TensorFlow.
+    """
+    record, path = training.record(repetition), training.stored(repetition)
+    if _matches(path, record):
+        return path
+    import keras
+    import tensorflow as tf
+
+    from dcgmm.model import DCGMM, write_archive
+
+    tf.config.threading.set_intra_op_parallelism_threads(record["threads"])
+    tf.config.threading.set_inter_op_parallelism_threads(record["threads"])
+    keras.backend.clear_session()  # names would otherwise count what this process trained before
+    x, y, x_test, y_test = datasets.load_dataset(training.dataset)
+    x, _ = datasets.select_classes(x, y, record["classes"])
+    x_test, _ = datasets.select_classes(x_test, y_test, record["classes"])
+    arguments = {key: record[key] for key in ("seed", "annealing", "centroid_phase")}
+    model = DCGMM.from_spec(record["architecture"], **arguments)
+    model.compile(learning_rate=record["learning_rate"])
+    history = model.fit(x, epochs=record["epochs"], batch_size=record["batch_size"], verbose=verbose).history
+    notes = {"record": record, "metrics": evaluate(model, x_test), "history": history}
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.stem}.{os.getpid()}.keras")
+    model.save(half)
+    with zipfile.ZipFile(half) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    half.unlink()
+    write_archive(path, members | {f"{name}.json": json.dumps(note).encode() for name, note in notes.items()})
+    return path
+
+
+def train_grid(trainings):
+    """Train all repetitions of several trainings that the store does not have, in as many processes as fit the cores.
+
+    Args:
+        trainings: a list of `Training` of one scale.
+    """
+    asked = settings(trainings[0].scale)
+    cells = [(training, i) for training in trainings for i in range(asked["repetitions"])]
+    missing = [(training, i) for training, i in cells if not _matches(training.stored(i), training.record(i))]
+    print(f"{len(cells)} trainings, of which the store has {len(cells) - len(missing)}", flush=True)
+    workers = max(1, (os.cpu_count() or 1) // asked["threads"])
+    # Spawned, not forked: TensorFlow's threads do not survive a fork.
+    with ProcessPoolExecutor(min(workers, len(missing) or 1), get_context("spawn")) as pool:
+        futures = {pool.submit(train_repetition, training, i, 0): training for training, i in missing}
+        for future in (progress := tqdm(as_completed(futures), total=len(futures), unit="training", disable=None)):
+            future.result()
+            progress.write(f"trained {futures[future].name}", file=sys.stderr)
+
+
+def evaluate(model, x):
+    """Return a model's clustering metrics and log-likelihoods on test images, a dict of numbers.
+
+    Clusters are the most responsible components of the top layer, distances those of pixels. Dunn's index is given
+    for the first 1,000 images, which gives values at the paper's level, and for all.
+    """
+    from dcgmm import metrics
+
+    clusters = model.predict_clusters(x)
+    top = model.gmm_layers[-1]
+    return {
+        "dunn": metrics.dunn_index(x[:1000], clusters[:1000]),
+        "dunn_all": metrics.dunn_index(x, clusters),
+        "davies_bouldin": metrics.davies_bouldin(x[:1000], clusters[:1000]),
+        "davies_bouldin_all": metrics.davies_bouldin(x, clusters),
+        "components_in_use": metrics.components_in_use(clusters),
+        "components": top.n_components,
+        **{
+            f"log_likelihood_{i}": float(model.log_likelihood(x, layer=i).mean(dtype="float64"))
+            for i in range(len(model.gmm_layers))
+        },
+    }
+
+
+# --- What notebooks ask for ---------------------------------------------------------------------------------------
+
+
+def trained(architecture, dataset, classes="all", scale="quick", repetition=0):
+    """Return a trained `DCGMM`: from the store, else the committed models, else trained on the spot.
+
+    Args:
+        architecture: a name of Table I such as `"2L-c"`, or any specification.
+        dataset: `"mnist"` or `"fashion_mnist"`.
+        classes: `"all"` or `"0-4"`, what to train on. Default `"all"`.
+        scale: `"quick"` or `"paper"`, a block of params.yaml. Default `"quick"`.
+        repetition: which one, 0 the first. Default 0.
+    """
+    training = Training(architecture, dataset, classes, scale)
+    import keras
+
+    import dcgmm.model  # noqa: F401  (registers the layers with Keras)
+
+    return keras.models.load_model(_find_or_train(training, repetition))
+
+
+def repetitions(architecture, dataset, classes="all", scale="quick"):
+    """Return the metrics of every repetition of a training, a DataFrame with one row each."""
+    training = Training(architecture, dataset, classes, scale)
+    record, collected = training.record(), training.collected("repetitions")
+    if collected.exists() and _matches(training.collected("models"), record):
+        table = pd.read_csv(collected)
+        if len(table) == settings(scale)["repetitions"]:
+            return table
+    return pd.DataFrame([read(_find_or_train(training, i), "metrics") for i in range(settings(scale)["repetitions"])])
+
+
+def _find_or_train(training, repetition):
+    """Return the path of a repetition's file that matches what is asked for."""
+    record = training.record(repetition)
+    for path in (training.stored(repetition), training.collected("models")):
+        if _matches(path, record):
+            return path
+    # In a process of its own, where the number of threads can still be set.
+    command = [sys.executable, "-m", "dcgmm.experiments", "repetition", f"--repetition={repetition}"]
+    command += [f"--{name}={value}" for name, value in asdict(training).items()]
+    with subprocess.Popen(command, cwd=root(), stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+    if process.returncode:
+        raise RuntimeError(f"training failed with exit code {process.returncode}: {' '.join(command)}")
+    return training.stored(repetition)
+
+
+def code_version():
+    """Return `git describe` of the code, or the package's version outside a git checkout."""
+    sources = ["dcgmm", "notebooks", "params.yaml"]
+    git = ["git", "-C", str(root())]
+    try:
+        commit = _output(*git, "log", "-1", "--format=%H", "--", *sources)
+        changed = _output(*git, "status", "--porcelain", "--", *sources)
+        return _output(*git, "describe", "--always", "--tags", commit) + ("-dirty" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        from importlib.metadata import version
+
+        return f"v{version('dcgmm')}"
+
+
+def _output(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@dataclass(frozen=True)
+class Report:
+    """Where a notebook's figures and tables go, and what their captions say."""
+
+    notebook: str
+    dataset: str
+    scale: str
+    seed: int
+
+    def folder(self, kind):
+        """Return the folder of this notebook's "figures" or "tables", made where it is missing."""
+        folder = results(self.scale) / kind / f"{self.notebook}-{self.dataset}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def save_table(self, table, name):
+        """Write a DataFrame as CSV and Markdown, and return it."""
+        table.to_csv(self.folder("tables") / f"{name}.csv", lineterminator="\n")
+        (self.folder("tables") / f"{name}.md").write_text(table.to_markdown() + "\n", encoding="utf-8")
+        return table
+
+    @property
+    def provenance(self):
+        """What every caption ends with: data set, scale, seed and the version of the code."""
+        epochs = settings(self.scale)["epochs"]
+        title = datasets.TITLES[self.dataset]
+        return f"{title}, scale {self.scale} ({epochs} epochs), seed {self.seed}, code {code_version()}."
+
+
+# --- Stages -------------------------------------------------------------------------------------------------------
+
+
+def data_stage(scale):
+    """Fetch and verify the data sets, and note their fingerprints, on which all later stages depend."""
+    folder = root() / "results" / scale / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in datasets.DATASETS:
+        datasets.fetch(name)
+        _write(folder / f"{name}.sha256", datasets.fingerprint(name) + "\n")
+
+
+def train_stage(dataset, classes, scale):
+    """Train every architecture of a scale on some classes of a data set, and collect what came out.
+
+    Written for each architecture: the first repetition's model and history, the metrics of each repetition, and their
+    worst values, which are what the paper reports.
+    """
+    trainings = [Training(name, dataset, classes, scale) for name in settings(scale)["architectures"]]
+    train_grid(trainings)
+    for training in trainings:
+        paths = [training.stored(i) for i in range(settings(scale)["repetitions"])]
+        metrics = pd.DataFrame([read(path, "metrics") for path in paths])
+        history = pd.DataFrame(read(paths[0], "history")).rename_axis("epoch")
+        worst = {
+            "dunn": metrics.dunn.min(),
+            "davies_bouldin": metrics.davies_bouldin.max(),
+            "components_in_use": int(metrics.components_in_use.min()),
+        }
+        _write(training.collected("models"), paths[0].read_bytes())
+        _write(training.collected("history"), history.to_csv(lineterminator="\n"))
+        _write(training.collected("repetitions"), metrics.to_csv(index_label="repetition", lineterminator="\n"))
+        _write(training.collected("metrics"), json.dumps(worst) + "\n")
+
+
+def notebook_stage(name, dataset, scale):
+    """Execute a notebook with papermill and keep a copy whose bytes depend on its results alone."""
+    import nbformat
+    import papermill
+
+    executed = results(scale) / "notebooks" / f"{name}-{dataset}.ipynb"
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    half = executed.with_name(f".{executed.name}")
+    papermill.execute_notebook(
+        root() / "notebooks" / f"{name}.ipynb",
+        half,
+        parameters={"dataset": dataset, "scale": scale},
+        cwd=root() / "notebooks",
+        kernel_name="python3",
+        record_timing=False,
+        coalesce_streams=True,
+    )
+    notebook = nbformat.read(half, as_version=4)
+    half.unlink()
+    notebook.metadata = {"kernelspec": notebook.metadata.kernelspec}
+    for index, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{index}"
+        cell.metadata = {key: cell.metadata[key] for key in ("tags",) if cell.metadata.get(key)}
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+    _write(executed, nbformat.writes(notebook) + "\n")
+
+
+def _write(path, content):
+    """Write a file beside its place and rename it, so that it is never half there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    half.write_bytes(content if isinstance(content, bytes) else content.encode())
+    os.replace(half, path)
+
+
+def made(folder):
+    """Print a folder's figures, tables and notebooks."""
+    folder = Path(folder)
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    for kind in ("figures", "tables", "notebooks", "metrics", "models"):
+        found = [path for path in files if path.relative_to(folder).parts[0] == kind]
+        print(f"\n{folder / kind}: {len(found)} files")
+        if kind in ("figures", "tables", "notebooks"):
+            print("\n".join(f"  {path.relative_to(folder)}" for path in found))
+
+
+def main(arguments=None):
+    """Run one stage: `python -m dcgmm.experiments <stage> --help` lists its options."""
+    parser = argparse.ArgumentParser(prog="python -m dcgmm.experiments", description=__doc__.splitlines()[0])
+    stages = parser.add_subparsers(dest="stage", required=True)
+    stage = {}
+    for name, text in {
+        "data": "fetch and verify the data sets",
+        "train": "train all architectures on a data set, all repetitions, and collect their numbers",
+        "repetition": "train one repetition of one architecture into the store",
+        "notebook": "execute a notebook",
+        "made": "list what a folder of results holds",
+    }.items():
+        stage[name] = stages.add_parser(name, help=text, description=text)
+    stage["made"].add_argument("folder")
+    stage["notebook"].add_argument("name", help="a file of notebooks/, without .ipynb")
+    stage["repetition"].add_argument("--architecture", required=True, help="a name of Table I or a specification")
+    stage["repetition"].add_argument("--repetition", type=int, default=0)
+    for name in ("train", "repetition"):
+        stage[name].add_argument("--classes", default="all", choices=list(CLASSES))
+    for name in ("train", "repetition", "notebook"):
+        stage[name].add_argument("--dataset", required=True, choices=list(datasets.DATASETS))
+    for name in ("data", "train", "repetition", "notebook"):
+        stage[name].add_argument("--scale", default="quick", help="a block of params.yaml: quick or paper")
+    asked = parser.parse_args(arguments)
+
+    if asked.stage == "data":
+        data_stage(asked.scale)
+    elif asked.stage == "train":
+        train_stage(asked.dataset, asked.classes, asked.scale)
+    elif asked.stage == "repetition":
+        train_repetition(Training(asked.architecture, asked.dataset, asked.classes, asked.scale), asked.repetition)
+    elif asked.stage == "notebook":
+        notebook_stage(asked.name, asked.dataset, asked.scale)
+    else:
+        made(asked.folder)
+
+
+if __name__ == "__main__":
+    main()

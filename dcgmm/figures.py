@@ -1,0 +1,56 @@
+"""What figures share: their style, grids of images, and how they are published."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from IPython.display import Image, Markdown, display
+
+WIDTH = 7.2  # inches: the text width of a two-column paper
+PALETTE = sns.color_palette("colorblind")
+
+sns.set_theme(context="paper", style="ticks", palette=PALETTE)
+plt.rcParams.update({"figure.dpi": 100, "savefig.dpi": 200, "savefig.bbox": "tight", "axes.grid.axis": "y"})
+
+
+def image_grid(ax, images, columns, title=None, letters=None):
+    """Show images (N, H, W, C) in rows on one axis, grey from 0 (black) to 1 (white), with thin lines between them.
+
+    Args:
+        ax: a Matplotlib axis.
+        images: (N, H, W, 1) grey, or (N, H, W, 3) colour.
+        columns: images in a row.
+        title: above the grid. Default None.
+        letters: a short text for each image, written in red into its corner. Default None.
+    """
+    n, height, width, channels = images.shape
+    rows = -(-n // columns)
+    sheet = np.ones((rows * (height + 1) + 1, columns * (width + 1) + 1, channels)) * 0.45
+    for i, image in enumerate(images):
+        top, left = (1 + (i // columns) * (height + 1), 1 + (i % columns) * (width + 1))
+        sheet[top : top + height, left : left + width] = image
+        if letters and letters[i]:
+            ax.text(left + 0.5, top + 0.5, letters[i], color="red", fontsize=6, weight="bold", va="top")
+    ax.imshow(np.clip(sheet, 0, 1).squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    ax.set_axis_off()
+    if title:
+        ax.set_title(title)
+
+
+def publish(figure, report, name, caption, alt):
+    """Save a figure as PNG and PDF with its caption beside it, and display both.
+
+    Args:
+        figure: a Matplotlib figure; it is closed.
+        report: an `experiments.Report`.
+        name: the files' name without suffix.
+        caption: a sentence or two; data set, scale, seed and code version are added.
+        alt: what is to be seen, for readers who do not see it.
+    """
+    path = report.folder("figures") / name
+    # Neither file may carry the time at which it was made: the same run gives the same bytes.
+    figure.savefig(path.with_suffix(".png"), metadata={"Software": None})
+    figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
+    plt.close(figure)
+    caption = f"{caption} {report.provenance}"
+    path.with_suffix(".md").write_text(f"![{alt}]({name}.png)\n\n{caption}\n", encoding="utf-8")
+    display(Image(path.with_suffix(".png"), alt=alt, width=int(100 * WIDTH)), Markdown(f"*{caption}*"))

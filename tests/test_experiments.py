@@ -1,0 +1,129 @@
+"""The pipeline in a small project of its own: one epoch, two instances, real data."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dcgmm import experiments
+
+ROOT = Path(__file__).parents[1]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())["quick"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("project")
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks")
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    set_params(folder, epochs=1)
+    return folder
+
+
+def set_params(folder, **changed):
+    block = {**PARAMS, "architectures": ["2L-b", "1L"], **changed}
+    (folder / "params.yaml").write_text(yaml.safe_dump({"quick": block}))
+
+
+def run(folder, *arguments):
+    environment = {name: value for name, value in os.environ.items() if name != "DCGMM_RESULTS"}
+    command = [sys.executable, "-m", "dcgmm.experiments", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def train(folder):
+    return run(folder, "train", "--dataset=mnist", "--classes=0-4")
+
+
+def test_training_collects_resumes_and_repeats_to_the_byte(project):
+    assert "2 trainings, of which the store has 0" in train(project)
+    first = contents(project / "results")
+    collected = {"models": "keras", "metrics": "json", "repetitions": "csv", "history": "csv"}
+    expected = {Path("quick", kind, "mnist", "0-4", f"{name}.{suffix}") for kind, suffix in collected.items()
+                for name in ("1L", "2L-b")}  # fmt: skip
+    assert {path for path in first if path.parts[0] == "quick"} == expected
+
+    # As after an interruption: one repetition is there, one is gone, one file is damaged.
+    stored = sorted((project / "results" / "store").iterdir())
+    stored[0].unlink()
+    shutil.rmtree(project / "results" / "quick")
+    assert "2 trainings, of which the store has 1" in train(project)
+    assert contents(project / "results") == first
+    stored[1].write_bytes(stored[1].read_bytes()[:1000])
+    assert "2 trainings, of which the store has 1" in train(project)
+    assert contents(project / "results") == first
+
+
+def test_a_repetition_with_other_parameters_is_never_reused(project):
+    train(project)
+    set_params(project, epochs=1, learning_rate=0.04)
+    try:
+        assert "2 trainings, of which the store has 0" in train(project)
+    finally:
+        set_params(project, epochs=1)
+    # Not even where a file stands at the right place but says otherwise of itself.
+    stored = sorted((project / "results" / "store").iterdir())
+    records = {path: experiments.read(path, "record") for path in stored}
+    fast, slow = (
+        next(p for p, r in records.items() if r["learning_rate"] == rate and r["architecture"].startswith("F(28"))
+        for rate in (0.05, 0.04)
+    )
+    shutil.copy(slow, fast)
+    assert "2 trainings, of which the store has 1" in train(project)
+    assert experiments.read(fast, "record")["learning_rate"] == 0.05
+
+
+def test_a_notebook_trains_what_is_missing_and_executes_to_the_same_bytes(project):
+    arguments = ("notebook", "sampling", "--dataset=mnist")
+    run(project, *arguments)
+    first = contents(project / "results")
+    run(project, *arguments)
+    assert contents(project / "results") == first
+    made = {str(path.relative_to("quick")) for path in first if path.parts[0] == "quick"}
+    expected = {f"figures/sampling-mnist/samples.{suffix}" for suffix in ("png", "pdf", "md")}
+    expected |= {f"tables/sampling-mnist/samples.{suffix}" for suffix in ("csv", "md")}
+    assert made >= expected | {"notebooks/sampling-mnist.ipynb"}
+    cells = json.loads(first[Path("quick/notebooks/sampling-mnist.ipynb")])["cells"]
+    assert any("injected-parameters" in cell["metadata"].get("tags", []) for cell in cells)
+    listing = run(project, "made", "results/quick")
+    assert all(Path(path).name in listing for path in made if path.split("/")[0] in ("figures", "tables", "notebooks"))
+
+
+def test_the_two_scales_have_the_same_stages():
+    quick = (ROOT / "dvc.yaml").read_text()
+    paper = yaml.safe_load((ROOT / "results" / "paper" / "dvc.yaml").read_text())
+    expected = yaml.safe_load(quick.replace("quick", "paper"))
+    for stage in expected["stages"].values():
+        stage["wdir"] = "../.."
+    assert paper == expected
+
+
+def test_the_scales_differ_only_in_their_numbers():
+    blocks = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert blocks["quick"].keys() == blocks["paper"].keys()
+    assert set(experiments.TRAINING_KEYS) <= blocks["quick"].keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"architecture": "4L"}, "unknown architecture '4L'"),
+        ({"dataset": "cifar"}, "unknown data set 'cifar'"),
+        ({"classes": "5-9"}, "unknown classes '5-9'"),
+        ({"scale": "huge"}, "unknown scale 'huge': params.yaml has quick, paper"),
+    ],
+)
+def test_unknown_names_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        experiments.Training(**{"architecture": "1L", "dataset": "mnist", **arguments})
