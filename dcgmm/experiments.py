@@ -248,7 +248,7 @@ def _find_or_train(training, repetition):
     command += [f"--{name}={value}" for name, value in asdict(training).items()]
     with subprocess.Popen(command, cwd=root(), stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
-            print(line, end="", flush=True)
+            print(line, end="", flush=True, file=sys.stderr)  # not into what a notebook is compared by
     if process.returncode:
         raise RuntimeError(f"training failed with exit code {process.returncode}: {' '.join(command)}")
     return training.stored(repetition)
