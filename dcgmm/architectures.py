@@ -26,17 +26,19 @@ PAPER_CLUSTERING = {
 
 
 def resolve(name_or_spec):
-    """Return the specification string of a Table I instance; a specification passes through unchanged.
+    """Return a specification in full.
 
     Args:
-        name_or_spec: a key of `ARCHITECTURES` such as `"2L-c"`, or a specification such as `"F(8,8,2,2) G(25)"`.
+        name_or_spec: a key of `ARCHITECTURES` such as `"2L-c"`, a specification such as `"F(8,8,2,2) G(25)"`, or a key
+            with more layers on top, such as `"2L-c C(10)"`.
 
     Raises:
-        ValueError: if it is neither.
+        ValueError: if it is none of these.
     """
-    if name_or_spec in ARCHITECTURES:
-        return ARCHITECTURES[name_or_spec]
-    if "(" in name_or_spec:
+    name, *more = name_or_spec.split(maxsplit=1)
+    if name in ARCHITECTURES:
+        return " ".join([ARCHITECTURES[name], *more])
+    if "(" in name:
         return name_or_spec
     raise ValueError(
         f"unknown architecture {name_or_spec!r}: expected one of {', '.join(ARCHITECTURES)}, "

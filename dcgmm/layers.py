@@ -43,11 +43,17 @@ class _Window(keras.layers.Layer):
     def build(self, input_shape):
         """Record the geometry of the input, which the way down restores exactly."""
         self.output_plane = self.positions(input_shape)
+        self.output_channels = self.compute_output_shape(input_shape)[-1]
         self.input_dims = tuple(input_shape[1:])
 
     def get_config(self):
         """Return the constructor's arguments."""
         return {**super().get_config(), "size": self.size, "strides": self.strides}
+
+    @property
+    def description(self):
+        """The geometry in words, for a model's summary."""
+        return "{}×{}, strides {}×{}".format(*self.size, *self.strides)
 
     def __repr__(self):
         """Return the layer as the paper writes it, with its name."""
@@ -239,6 +245,11 @@ class GMM(keras.layers.Layer):
         return {**super().get_config(), **own}
 
     @property
+    def description(self):
+        """The size in words, for a model's summary."""
+        return f"{self.n_components} components, {self.n_features} features"
+
+    @property
     def means(self):
         """The centroids μ, an array (K, D)."""
         return self.mu.numpy()
@@ -322,7 +333,60 @@ class GMM(keras.layers.Layer):
         return samples
 
 
+@keras.saving.register_keras_serializable("dcgmm")
+class LinearClassifier(keras.layers.Layer):
+    """A linear classifier on the flattened activities below: C(classes) of Sec. II-A4, trained by cross-entropy.
+
+    Estimation gives logits Â·W + b. Sampling inverts that approximately: T = T̂·Wᵀ for one-hot classes T̂, reshaped to
+    the layer below and shifted at each position so that its minimum is 0. (The paper subtracts b. Since
+    responsibilities sum to 1, W and b are fixed only up to a shift between them; see results/ERRATA.md.)
+
+    Args:
+        n_classes: the number of classes.
+    """
+
+    letter = "C"
+
+    def __init__(self, n_classes, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(n_classes, int) or n_classes < 2:
+            raise ValueError(f"{self.name}: n_classes must be an integer of at least 2, received {n_classes!r}")
+        self.n_classes = n_classes
+
+    def build(self, input_shape):
+        """Create W and b, which start at zero: the problem is convex."""
+        _check_rank(input_shape, self.name)
+        self.input_dims = tuple(input_shape[1:])
+        self.kernel = self.add_weight(
+            name="kernel", shape=(math.prod(self.input_dims), self.n_classes), initializer="zeros"
+        )
+        self.bias = self.add_weight(name="bias", shape=(self.n_classes,), initializer="zeros")
+
+    def compute_output_shape(self, input_shape):
+        """Return (N, classes)."""
+        return (input_shape[0], self.n_classes)
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "n_classes": self.n_classes}
+
+    @property
+    def description(self):
+        """The size in words, for a model's summary."""
+        return f"{self.n_classes} classes"
+
+    def call(self, inputs):
+        """Return the logits (N, classes) of activities (N, h, w, K)."""
+        return tf.matmul(tf.reshape(inputs, (-1, self.kernel.shape[0])), self.kernel) + self.bias
+
+    def down(self, one_hot):
+        """Return the control signal (N, h, w, K) of one-hot classes (N, classes)."""
+        control = tf.reshape(tf.matmul(one_hot, self.kernel, transpose_b=True), (-1, *self.input_dims))
+        return control - tf.reduce_min(control, -1, keepdims=True)
+
+
 _LAYERS = {
+    "C": (LinearClassifier, lambda classes: {"n_classes": classes}),
     "F": (Folding, lambda fy, fx, dy=1, dx=1: {"size": (fy, fx), "strides": (dy, dx)}),
     "P": (MaxPooling, lambda ky, kx, dy=None, dx=None: {"size": (ky, kx), "strides": dy and (dy, dx or dy)}),
     "G": (GMM, lambda k: {"n_components": k}),
@@ -346,6 +410,6 @@ def layers_from_spec(spec):
         except (KeyError, TypeError) as error:
             raise ValueError(
                 f"cannot read {part!r} in the specification {spec!r}: expected F(fY,fX,strideY,strideX), "
-                "P(kY,kX[,strideY,strideX]) or G(K)"
+                "P(kY,kX[,strideY,strideX]), G(K) or C(classes)"
             ) from error
     return layers
