@@ -94,20 +94,18 @@ class Annealing(keras.layers.Layer):
 
     def update(self, objective):
         """Count one mini-batch's objective; at the end of a window let σ decay if the gain has become small."""
+        # Without branches, as variables that several devices share cannot be assigned within one.
         self.window_sum.assign_add(objective)
         self.steps.assign_add(1)
-        tf.cond(self.steps % self._window == 0, self._close_window, lambda: None)
-
-    def _close_window(self):
+        windows, rest = self.steps // self._window, self.steps % self._window
+        closed = rest == 0
         mean = self.window_sum / self._window
-        windows = self.steps // self._window
-        self.first_mean.assign(tf.where(windows == 1, mean, self.first_mean))
         gain = tf.math.divide_no_nan(mean - self.previous_mean, self.previous_mean - self.first_mean)
-        stationary = (windows > 2) & (gain > -2 * self.tolerance) & (gain < self.tolerance)
-        decayed = tf.maximum(self.decay * self.sigma, self.sigma_end)
-        self.sigma.assign(tf.where(stationary, decayed, self.sigma))
-        self.previous_mean.assign(mean)
-        self.window_sum.assign(0.0)
+        stationary = closed & (windows > 2) & (gain > -2 * self.tolerance) & (gain < self.tolerance)
+        self.sigma.assign(tf.where(stationary, tf.maximum(self.decay * self.sigma, self.sigma_end), self.sigma))
+        self.first_mean.assign(tf.where(closed & (windows == 1), mean, self.first_mean))
+        self.previous_mean.assign(tf.where(closed, mean, self.previous_mean))
+        self.window_sum.assign(tf.where(closed, 0.0, self.window_sum))
 
 
 def _torus_distances(side):
