@@ -1,0 +1,78 @@
+"""Outliers: what a layer finds much less likely than it found the training images (Sec. II-B2, Eq. 6)."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from sklearn.metrics import roc_auc_score
+
+
+@keras.saving.register_keras_serializable("dcgmm")
+class Moments(keras.layers.Layer):
+    """Mean and variance over images of a log-likelihood at each position, kept as weights and so saved with a model.
+
+    Args:
+        plane: (h, w), the number of positions.
+    """
+
+    def __init__(self, plane, **kwargs):
+        super().__init__(**kwargs)
+        self.plane = tuple(plane)
+        self.count = self._state("count", ())
+        self.mean = self._state("mean", self.plane)
+        self.squares = self._state("squares", self.plane)
+
+    def _state(self, name, shape):
+        return self.add_weight(name=name, shape=shape, initializer="zeros", trainable=False)
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "plane": self.plane}
+
+    def reset(self):
+        """Forget all images."""
+        for state in (self.count, self.mean, self.squares):
+            state.assign(tf.zeros(state.shape))
+
+    def update(self, likelihoods):
+        """Take in the log-likelihoods (N, h, w) of a batch, by the parallel algorithm of Chan et al. (1979)."""
+        n = tf.cast(tf.shape(likelihoods)[0], tf.float32)
+        mean, variance = tf.nn.moments(likelihoods, 0)
+        total = self.count + n
+        shift = mean - self.mean
+        self.squares.assign_add(n * variance + tf.square(shift) * self.count * n / total)
+        self.mean.assign_add(shift * n / total)
+        self.count.assign(total)
+
+    def standardised(self, likelihoods):
+        """Return (L − mean) / sd for log-likelihoods (N, h, w): Eq. 6 calls a position inlier where this is ≥ −c.
+
+        Raises:
+            RuntimeError: before any image was taken in.
+        """
+        if not float(self.count):
+            raise RuntimeError("no statistics of the training images yet: call fit or calibrate(x) first")
+        deviation = np.sqrt(self.squares.numpy() / float(self.count))
+        return (likelihoods - self.mean.numpy()) / np.maximum(deviation, np.finfo("float32").tiny)
+
+
+def roc(inliers, outliers, c=None):
+    """Return the ROC-like curve of Fig. 3: what is kept and what is rejected as c of Eq. 6 varies.
+
+    Args:
+        inliers: standardised log-likelihoods (N,) of images like the training images, from `DCGMM.standardised_scores`.
+        outliers: those of other images (M,).
+        c: thresholds, in standard deviations. Default: 81 values in [−2, 2], the paper's range.
+
+    Returns:
+        Three arrays: c, the fraction of inliers kept, and the fraction of outliers rejected.
+    """
+    c = np.linspace(-2, 2, 81) if c is None else np.asarray(c)
+    kept = np.mean(np.asarray(inliers)[:, None] >= -c, axis=0)
+    rejected = np.mean(np.asarray(outliers)[:, None] < -c, axis=0)
+    return c, kept, rejected
+
+
+def auc(inliers, outliers):
+    """Return the area under the curve over all c: how probably an inlier's score is above an outlier's."""
+    truth = np.repeat([1, 0], [len(inliers), len(outliers)])
+    return float(roc_auc_score(truth, np.concatenate([inliers, outliers])))
