@@ -2,7 +2,17 @@
 
 from dcgmm.architectures import ARCHITECTURES
 from dcgmm.datasets import load_dataset
-from dcgmm.layers import GMM, Folding, MaxPooling
+from dcgmm.layers import GMM, Folding, LinearClassifier, MaxPooling
 from dcgmm.model import DCGMM
+from dcgmm.sampling import Sharpening
 
-__all__ = ["ARCHITECTURES", "DCGMM", "GMM", "Folding", "MaxPooling", "load_dataset"]
+__all__ = [
+    "ARCHITECTURES",
+    "DCGMM",
+    "GMM",
+    "Folding",
+    "LinearClassifier",
+    "MaxPooling",
+    "Sharpening",
+    "load_dataset",
+]

@@ -1,50 +1,188 @@
-"""Sampling: control signals travel from the top GMM layer down to an image (Sec. II-A3, II-B3)."""
+"""Sampling: control signals travel from the top down to an image (Sec. II-A3, and II-B3 to II-B6)."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
-from dcgmm.layers import GMM
+from dcgmm.layers import GMM, Folding, LinearClassifier, MaxPooling
 
 BATCH = 500
 
 
-def sample(layers, n, top_s=None, noise=1.0, seed=None):
-    """Draw n images through a chain of built layers; see `DCGMM.sample` for the arguments.
+@dataclass(frozen=True)
+class Sharpening:
+    """Gradient ascent on a log-likelihood, after a Folding or MaxPooling has made a control signal (Sec. II-B3).
 
-    Returns:
-        An array (n, H, W, C).
+    The signal T moves to T + ε_s ∂L/∂T, with L the log-likelihood (logsumexp, mean over positions) that a GMM layer
+    above gives to T. Each sample ascends for itself; a step that would lower its log-likelihood is not taken, and its
+    step size is halved: the paper's 0.1 overshoots where the precisions stand at their bound.
+
+    Args:
+        steps: G, ≥ 0. Default 1000, as in the paper.
+        rate: ε_s, > 0. Default 0.1, as in the paper.
+        above: which GMM layer above to ascend, 1 the next. Default 1.
     """
-    if not isinstance(n, int | np.integer) or n < 1:
-        raise ValueError(f"n must be a positive integer, received {n!r}")
-    entropy = np.random.SeedSequence(seed)
-    n_gmms = sum(isinstance(layer, GMM) for layer in layers)
-    # No control signal reaches the top layer: S says nothing there.
-    top_s = [*_per_layer("top_s", top_s, n_gmms - 1, lambda s: s is None or (isinstance(s, int) and s > 0)), None]
-    noise = _per_layer("noise", noise, n_gmms, lambda scale: scale >= 0)
-    batches = [
-        _sample_batch(layers, min(BATCH, n - start), top_s, noise, child.generate_state(1)[0])
-        for start, child in zip(range(0, n, BATCH), entropy.spawn(-(-n // BATCH)), strict=True)
-    ]
-    return np.concatenate(batches)
+
+    steps: int = 1000
+    rate: float = 0.1
+    above: int = 1
+
+    def __post_init__(self):
+        """Check the arguments."""
+        if self.steps < 0 or self.rate <= 0 or self.above < 1:
+            raise ValueError(f"sharpening needs steps >= 0, rate > 0 and above >= 1, received {self}")
 
 
-def _per_layer(name, value, n_layers, valid):
-    values = list(value) if isinstance(value, list | tuple) else [value] * n_layers
-    if len(values) != n_layers or not all(valid(v) for v in values):
-        raise ValueError(f"{name} must be one valid value, or one for each of {n_layers} GMM layers, received {value}")
-    return values
+class Descent:
+    """The way down through a chain of built layers, with the options of every layer on it.
+
+    Args:
+        layers: the chain, from the image upwards.
+        top_s: S of top-S sampling, an integer for all GMM layers that a control signal reaches, or one for each GMM
+            layer. Default None, the full distribution.
+        noise: factor on the drawn noise, one for all GMM layers or one for each, from the lowest. Default 1.
+        sharpening: a `Sharpening` for all Folding and MaxPooling layers, or a dict of them by layer name. Default None.
+        seed: an integer. Default None, a fresh one each time.
+    """
+
+    def __init__(self, layers, top_s=None, noise=1.0, sharpening=None, seed=None):
+        self.layers = list(layers)
+        gmms = [layer for layer in self.layers if isinstance(layer, GMM)]
+        self.top_s = _per_layer("top_s", top_s, gmms, lambda s: s is None or (isinstance(s, int) and s > 0))
+        self.noise = _per_layer("noise", noise, gmms, lambda scale: scale >= 0)
+        windows = {layer.name: layer for layer in self.layers if isinstance(layer, Folding | MaxPooling)}
+        self.sharpening = sharpening if isinstance(sharpening, dict) else dict.fromkeys(windows, sharpening)
+        if unknown := set(self.sharpening) - set(windows):
+            raise ValueError(f"sharpening names {sorted(unknown)}, expected some of {sorted(windows)}")
+        self.seed = np.random.SeedSequence(seed)
+        self.likelihoods = {}
+
+    def run(self, control, start=None, fuse=None):
+        """Send a control signal down to the image plane, `BATCH` samples at a time.
+
+        Args:
+            control: a tensor (N, ...): the signal that the layer `start` receives.
+            start: index of the first layer on the way down. Default: the top one.
+            fuse: a function of a GMM layer, the control signal it receives and the samples' slice, that returns what
+                it is to receive instead. Default None.
+
+        Returns:
+            An array (N, H, W, C). `likelihoods` then holds, for every sharpened layer's name, the log-likelihoods
+            before and after, an array (N, 2) in nats.
+        """
+        start = len(self.layers) - 1 if start is None else start
+        n = len(control)
+        seeds = self.seed.spawn(-(-n // BATCH))
+        images, likelihoods = [], []
+        for first, seed in zip(range(0, n, BATCH), seeds, strict=True):
+            part = slice(first, first + BATCH)
+            image, gains = self._batch(control[part], start, seed, fuse and (lambda g, t, part=part: fuse(g, t, part)))
+            images.append(image)
+            likelihoods.append(gains)
+        self.likelihoods = {name: np.concatenate([gains[name] for gains in likelihoods]) for name in likelihoods[0]}
+        return np.concatenate(images)
+
+    def _batch(self, control, start, seed, fuse):
+        gains = {}
+        seed = tf.constant([seed.generate_state(1)[0], 0], tf.int64)
+        for index in range(start, -1, -1):
+            layer = self.layers[index]
+            if isinstance(layer, GMM):
+                control = fuse(layer, control) if fuse else control
+                seed, own = tf.unstack(tf.random.split(seed, 2))
+                control = layer.down(control, own, self.top_s[layer.name], self.noise[layer.name])
+            else:
+                control = layer.down(control)
+                sharpening = self.sharpening.get(layer.name)
+                if sharpening and (path := self._path_up(index, sharpening.above)):
+                    control, before, after = _ascend(control, path, tf.constant(sharpening.steps), sharpening.rate)
+                    gains[layer.name] = np.stack([before.numpy(), after.numpy()], axis=1)
+        return control.numpy(), gains
+
+    def _path_up(self, index, above):
+        """Return the layers from a Folding or MaxPooling up to the `above`-th GMM layer over it, or () at the top."""
+        gmms = [i for i in range(index, len(self.layers)) if isinstance(self.layers[i], GMM)]
+        return tuple(self.layers[index : gmms[min(above, len(gmms)) - 1] + 1]) if gmms else ()
 
 
-def _sample_batch(layers, n, top_s, noise, seed):
+def _per_layer(name, value, gmms, valid):
+    values = list(value) if isinstance(value, list | tuple) else [value] * len(gmms)
+    if len(values) != len(gmms) or not all(valid(v) for v in values):
+        raise ValueError(f"{name} must be one valid value, or one for each of {len(gmms)} GMM layers, received {value}")
+    return {layer.name: v for layer, v in zip(gmms, values, strict=True)}
+
+
+def _likelihood(control, path):
+    """Return the log-likelihood that a path of layers, a GMM layer at its end, gives to each sample's input, (N,)."""
+    *lower, top = path
+    folding = lower.pop() if lower and isinstance(lower[-1], Folding) else None
+    for layer in lower:
+        control = layer(control)
+    return tf.reduce_mean(top.log_likelihood(top.log_scores(control, folding)), axis=(1, 2))
+
+
+@tf.function(reduce_retracing=True)
+def _ascend(control, path, steps, rate):
+    """Return the sharpened control signal, and the log-likelihood of each sample before and after."""
+
+    def value_and_gradient(signal):
+        with tf.GradientTape() as tape:
+            tape.watch(signal)
+            value = _likelihood(signal, path)
+        return value, tape.gradient(value, signal)
+
+    before, gradient = value_and_gradient(control)
+    value, rates = before, tf.fill(tf.shape(before), rate)
+    for _ in tf.range(steps):
+        candidate = control + rates[:, None, None, None] * gradient
+        new_value, new_gradient = value_and_gradient(candidate)
+        better = new_value >= value
+        kept = better[:, None, None, None]
+        control = tf.where(kept, candidate, control)
+        gradient = tf.where(kept, new_gradient, gradient)
+        value = tf.where(better, new_value, value)
+        rates = tf.where(better, rates, rates / 2)
+    return control, before, value
+
+
+def top_control(layers, n, labels=None):
+    """Return the control signal that the top layer receives, and S where the caller gives none.
+
+    Args:
+        layers: a chain of built layers.
+        n: number of samples.
+        labels: a class for all samples, or one for each (n,), where the top layer is a LinearClassifier. Default None:
+            the signal has no weight, and the top GMM draws from π.
+    """
     top = layers[-1]
-    control = tf.zeros((n, *top.output_plane, top.n_components))
-    seed = tf.constant([seed, 0], tf.int64)
-    index = len(noise)
-    for layer in reversed(layers):
-        if isinstance(layer, GMM):
-            index -= 1
-            seed, own = tf.unstack(tf.random.split(seed, 2))
-            control = layer.down(control, own, top_s[index], noise[index])
-        else:
-            control = layer.down(control)
-    return control.numpy()
+    if labels is None:
+        gmm = top if isinstance(top, GMM) else layers[-2]
+        return tf.zeros((n, *gmm.output_plane, gmm.n_components))
+    if not isinstance(top, LinearClassifier):
+        raise ValueError("labels need a LinearClassifier as the top layer, such as C(10) at the end of a specification")
+    labels = np.broadcast_to(np.asarray(labels), (n,))
+    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= top.n_classes:
+        raise ValueError(f"labels must be integers from 0 to {top.n_classes - 1}, received {labels}")
+    return top.down(tf.one_hot(labels, top.n_classes))
+
+
+def damaged_positions(layers, mask):
+    """Return, for each GMM layer from the lowest, where its input depends on a masked pixel: (N, H, W) to (N, h, w)."""
+    damage = tf.cast(mask, tf.float32)[..., None]
+    planes = []
+    for layer in layers:
+        if isinstance(layer, Folding | MaxPooling):
+            damage = tf.nn.max_pool2d(damage, layer.size, layer.strides, padding="VALID")
+        elif isinstance(layer, GMM):
+            planes.append(damage.numpy()[..., 0] > 0)
+    return planes
+
+
+def covered_pixels(layers, positions):
+    """Return which pixels some of the lowest GMM layer's positions cover: boolean (N, h, w) to (N, H, W)."""
+    signal = tf.cast(positions, tf.float32)[..., None]
+    lowest = next(i for i, layer in enumerate(layers) if isinstance(layer, GMM))
+    for layer in reversed(layers[:lowest]):
+        signal = layer.down(tf.repeat(signal, layer.output_channels // signal.shape[-1], axis=-1))
+    return np.any(signal.numpy() > 0, axis=-1)

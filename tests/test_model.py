@@ -68,7 +68,7 @@ def test_the_gradient_of_the_training_loss_agrees_with_finite_differences_in_flo
     x = np.random.default_rng(0).random((6, *model.image_shape), dtype="float32")
     parameters = {name: getattr(layer, name) for name in ("mu", "s", "xi")}
     with tf.GradientTape() as tape:
-        ((_, scores),) = model.climb(tf.constant(x))
+        (scores,), _ = model.climb(tf.constant(x))
         objective = annealing.objective(scores)
     gradients = dict(zip(parameters, tape.gradient(objective, list(parameters.values())), strict=True))
 
@@ -91,7 +91,8 @@ def test_the_gradient_of_the_training_loss_agrees_with_finite_differences_in_flo
 def test_no_gradient_crosses_a_layer():
     model = spread(small_model())
     with tf.GradientTape() as tape:
-        objectives = [a.objective(s) for a, (_, s) in zip(model.annealings, model.climb(small_images(5)), strict=True)]
+        scores, _ = model.climb(small_images(5))
+        objectives = [a.objective(s) for a, s in zip(model.annealings, scores, strict=True)]
     below, above = model.gmm_layers
     assert tape.gradient(objectives[1], [below.mu, below.s, below.xi]) == [None] * 3
 
@@ -126,11 +127,11 @@ def test_at_first_only_the_centroids_adapt():
 def test_batches_depend_on_seed_and_epoch_alone():
     x = np.arange(24, dtype="float32").reshape(6, 2, 2, 1)
     model = DCGMM([GMM(4)], input_shape=(2, 2, 1), seed=3)
-    batches = model._shuffled_batches(tf.constant(x), 4)
+    batches = model._shuffled_batches(tf.constant(x), (), 4)
 
     def epoch(number):
-        model._epoch.assign(number)
-        return [batch.numpy()[:, 0, 0, 0].tolist() for batch in batches]
+        model._epoch = number
+        return [batch.numpy()[:, 0, 0, 0].tolist() for (batch,) in batches]
 
     first, second = epoch(0), epoch(1)
     assert [len(batch) for batch in first] == [4, 2]
@@ -258,7 +259,7 @@ def test_an_architecture_that_cannot_be_is_explained(spec, message):
 
 
 # By numerics version: mean and spread of each layer's centroids, mean of each one's scales, each one's σ.
-GOLDEN = {"1": [0.499666, 0.087782, 0.586102, 0.0388894, 4.42641, 4.4496, 0.273948, 0.859135]}
+GOLDEN = {"2": [0.499666, 0.087782, 0.586102, 0.0388894, 4.42641, 4.4496, 0.273948, 0.859135]}
 
 
 def test_the_numbers_of_a_training_change_only_with_the_numerics_version():
@@ -274,7 +275,7 @@ def test_the_numbers_of_a_training_change_only_with_the_numerics_version():
     )
 
 
-@pytest.mark.parametrize("arguments", [{"top_s": 0}, {"top_s": [1, 1]}, {"noise": [1.0]}, {"noise": -1}, {"n": 0}])
+@pytest.mark.parametrize("arguments", [{"top_s": 0}, {"top_s": [1]}, {"noise": [1.0]}, {"noise": -1}, {"n": 0}])
 def test_sampling_arguments_are_checked(arguments):
     with pytest.raises(ValueError, match=f"^{next(iter(arguments))} must be"):
         DCGMM.from_spec("2L-d").sample(**{"n": 3, **arguments})

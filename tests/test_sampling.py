@@ -1,0 +1,175 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.neighbors import KNeighborsClassifier
+
+from dcgmm import ARCHITECTURES, DCGMM, Folding, MaxPooling, Sharpening, sampling
+
+
+def striped_images(n=600, seed=0):
+    """Return images (n, 12, 12, 1) of three classes, with a horizontal, a vertical or no bar, and their labels."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.random((n, 12, 12, 1), dtype="float32") * 0.1, rng.integers(3, size=n)
+    x[y == 0, 4:8] += 0.8
+    x[y == 1, :, 4:8] += 0.8
+    return x, y
+
+
+@pytest.fixture(scope="module")
+def model():
+    x, y = striped_images()
+    model = DCGMM.from_spec("F(4,4,2,2) G(9) F(5,5,1,1) G(9) C(3)", input_shape=(12, 12, 1), annealing={"rate": 0.2})
+    model.compile()
+    model.fit(x, y, epochs=30, batch_size=20, verbose=0)
+    return model
+
+
+def trained_like(name):
+    """Return an instance of Table I after a little training on patterns, enough for likelihoods to differ."""
+    rng = np.random.default_rng(0)
+    x = rng.random((400, 4, 4, 1), dtype="float32").repeat(7, axis=1).repeat(7, axis=2)
+    model = DCGMM.from_spec(name, annealing={"rate": 0.5})
+    model.compile()
+    model.fit(x, epochs=4, batch_size=20, verbose=0)
+    return model
+
+
+def test_a_classifier_learns_and_leaves_the_other_layers_alone(model):
+    x, y = striped_images(seed=1)
+    assert model.evaluate(x, y, verbose=0, return_dict=True)["accuracy"] > 0.95
+    assert model.predict(x, verbose=0).shape == (600, 3)
+    alone = DCGMM.from_spec("F(4,4,2,2) G(9) F(5,5,1,1) G(9)", input_shape=(12, 12, 1), annealing={"rate": 0.2})
+    alone.compile()
+    alone.fit(striped_images()[0], epochs=30, batch_size=20, verbose=0)
+    for with_classifier, without in zip(model.gmm_layers, alone.gmm_layers, strict=True):
+        np.testing.assert_allclose(with_classifier.means, without.means, atol=1e-5)
+
+
+def test_conditional_samples_are_of_their_class(model):
+    x, y = striped_images()
+    judge = KNeighborsClassifier().fit(x.reshape(len(x), -1), y)
+    labels = np.arange(300) % 3
+    samples = model.sample(300, labels=labels, seed=0)
+    assert np.mean(judge.predict(samples.reshape(300, -1)) == labels) > 0.9
+    one = model.sample(20, labels=1, seed=0)
+    assert np.all(judge.predict(one.reshape(20, -1)) == 1)
+
+
+def test_the_way_down_of_a_classifier_is_a_shifted_inverse(model):
+    one_hot = tf.eye(3)
+    control = model.classifier.down(one_hot).numpy()
+    assert np.all(control.min(axis=-1) == 0)
+    kernel = model.classifier.kernel.numpy().T.reshape(control.shape)
+    np.testing.assert_allclose(np.ptp(control - kernel, axis=-1), 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name != "1L"])
+def test_sharpening_lowers_no_likelihood_and_raises_nearly_all(name):
+    model = trained_like(name)
+    _, likelihoods = model.sample(
+        100, top_s=1, noise=0.1, sharpening=Sharpening(steps=30), seed=0, return_likelihoods=True
+    )
+    assert set(likelihoods) == {layer.name for layer in model.stack if isinstance(layer, Folding | MaxPooling)}
+    for before, after in (values.T for values in likelihoods.values()):
+        assert np.all(after >= before)
+        assert np.mean(after > before) >= 0.99
+
+
+def test_sharpening_gains_more_the_longer_it_lasts(model):
+    gains = []
+    for steps in (0, 5, 50):
+        sharpening = Sharpening(steps=steps, rate=0.01)
+        _, likelihoods = model.sample(50, noise=0.5, sharpening=sharpening, seed=0, return_likelihoods=True)
+        gains.append(np.mean(np.diff(likelihoods["F1"])))
+    assert gains[0] == 0 < gains[1] < gains[2]
+
+
+def test_a_sharpened_sample_does_not_depend_on_its_batch(model):
+    control = tf.constant(np.random.default_rng(0).random((40, 12, 12, 1), dtype="float32"))
+    path = tuple(model.stack[:2])
+    whole, _, _ = sampling._ascend(control, path, tf.constant(50), 0.01)
+    part, _, _ = sampling._ascend(control[5:8], path, tf.constant(50), 0.01)
+    np.testing.assert_allclose(part, whole[5:8], atol=1e-4)
+
+
+def test_sharpening_can_be_chosen_for_each_layer_and_the_layer_above(model):
+    def sharpened(sharpening):
+        return model.sample(5, sharpening=sharpening, seed=0, return_likelihoods=True)[1]
+
+    assert set(sharpened({"F3": Sharpening(5)})) == {"F3"}
+    assert set(sharpened(None)) == set()
+    next_above, two_above = sharpened(Sharpening(0)), sharpened(Sharpening(0, above=2))
+    assert not np.allclose(next_above["F1"], two_above["F1"])
+    np.testing.assert_allclose(next_above["F3"], two_above["F3"])  # there is only one GMM layer above F3
+    with pytest.raises(ValueError, match=r"sharpening names \['F9'\], expected some of \['F1', 'F3'\]"):
+        sharpened({"F9": Sharpening()})
+
+
+def test_variants_are_closer_to_their_template_the_lower_the_level(model):
+    x, _ = striped_images(60, seed=2)
+    errors = [np.mean((model.variants(x, n=3, level=level, noise=0.1, seed=0) - x[:, None]) ** 2) for level in (0, 1)]
+    other = np.mean((model.sample(60, top_s=1, noise=0.1, seed=0) - x) ** 2)
+    assert errors[0] < errors[1] < other
+    assert model.variants(x, n=3).shape == (60, 3, 12, 12, 1)
+
+
+def damaged_images():
+    x, y = striped_images(80, seed=3)
+    x, y = x[y == 0], y[y == 0]
+    mask = np.zeros((12, 12), bool)
+    mask[3:9, 6:10] = True
+    return x, np.where(mask[:, :, None], 1.5 - x, x), mask
+
+
+def test_inpainting_with_a_mask_restores_the_inside_and_keeps_the_outside(model):
+    x, damaged, mask = damaged_images()
+    restored = model.inpaint(damaged, mask=mask, noise=0.1, top_s=1, seed=0)
+    np.testing.assert_array_equal(restored[:, ~mask], damaged[:, ~mask])
+    mean = striped_images()[0].mean(axis=0)
+    assert np.mean((restored - x)[:, mask] ** 2) < np.mean((mean - x)[:, mask] ** 2)
+
+
+def test_blind_inpainting_changes_only_what_outlier_positions_cover(model):
+    _, damaged, _ = damaged_images()
+    restored = model.inpaint(damaged, c=2.0, noise=0.1, seed=0)
+    folding = model.stack[0]
+    outliers = ~model.inliers(damaged, c=2.0, layer=0)
+    assert 0 < outliers.mean() < 1
+    for image, before, outside in zip(restored, damaged, outliers, strict=True):
+        changed = np.zeros((12, 12), bool)
+        for y, x in zip(*np.nonzero(outside), strict=True):
+            changed[2 * y : 2 * y + folding.size[0], 2 * x : 2 * x + folding.size[1]] = True
+        np.testing.assert_array_equal(image[~changed], before[~changed])
+        assert np.all(image[changed] != before[changed])
+
+
+def test_a_whole_image_filter_cannot_be_blind():
+    with pytest.raises(ValueError, match="give a mask"):
+        DCGMM.from_spec("2L-d").inpaint(np.zeros((1, 28, 28, 1)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"), [(3, "integers from 0 to 2"), ([0, -1], "from 0 to 2"), ([0.5, 1], "must be integers")]
+)
+def test_labels_are_checked(model, labels, message):
+    with pytest.raises(ValueError, match=message):
+        model.sample(2, labels=labels)
+
+
+def test_labels_need_a_classifier(model):
+    with pytest.raises(ValueError, match="labels need a LinearClassifier"):
+        DCGMM.from_spec("1L").sample(2, labels=1)
+    x, y = striped_images(10)
+    with pytest.raises(ValueError, match="has no LinearClassifier"):
+        compiled = DCGMM([*DCGMM.from_spec("1L").stack], input_shape=(28, 28, 1))
+        compiled.compile()
+        compiled.fit(np.zeros((10, 28, 28, 1)), y)
+    for bad, message in ((None, "received none"), (y[:5], "received int64 of shape"), (y + 5, "values from 5 to 7")):
+        with pytest.raises(ValueError, match=message):
+            model.fit(x, bad)
+
+
+@pytest.mark.parametrize("arguments", [{"steps": -1}, {"rate": 0}, {"above": 0}])
+def test_sharpening_arguments_are_checked(arguments):
+    with pytest.raises(ValueError, match="sharpening needs"):
+        Sharpening(**arguments)
