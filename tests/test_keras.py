@@ -1,0 +1,153 @@
+"""DCGMM as a citizen of Keras: callbacks, optimizers, other models' layers, several devices."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from dcgmm import DCGMM, GMM, Folding, MaxPooling
+
+SPEC = "F(4,4,2,2) G(4) P(2,2) F(3,3,1,1) G(9)"
+
+
+def images(n=200, seed=0):
+    return np.random.default_rng(seed).random((n, 14, 14, 1), dtype="float32")
+
+
+def small_model(**compile_arguments):
+    model = DCGMM.from_spec(SPEC, input_shape=(14, 14, 1))
+    model.compile(steps_per_execution=5, **compile_arguments)
+    return model
+
+
+class Interrupt(keras.callbacks.Callback):
+    """Stop as a killed process does, in the middle of an epoch."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.model._epoch == 2:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_fit_goes_on_from_its_backup_to_the_same_weights(tmp_path):
+    whole = small_model()
+    whole.fit(images(), epochs=5, batch_size=20, verbose=0)
+    with pytest.raises(KeyboardInterrupt):
+        small_model().fit(
+            images(),
+            epochs=5,
+            batch_size=20,
+            verbose=0,
+            callbacks=[keras.callbacks.BackupAndRestore(tmp_path), Interrupt()],
+        )
+    resumed = small_model()
+    resumed.fit(images(), epochs=5, batch_size=20, verbose=0, callbacks=[keras.callbacks.BackupAndRestore(tmp_path)])
+    for a, b in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_callbacks_write_stop_and_keep_the_best(tmp_path):
+    model = small_model()
+    history = model.fit(
+        images(),
+        epochs=12,
+        batch_size=20,
+        verbose=0,
+        validation_data=images(seed=1),
+        callbacks=[
+            keras.callbacks.CSVLogger(tmp_path / "log.csv"),
+            keras.callbacks.TensorBoard(tmp_path / "board"),
+            keras.callbacks.ModelCheckpoint(
+                tmp_path / "best.keras", monitor="val_log_likelihood_0", mode="max", save_best_only=True
+            ),
+            keras.callbacks.EarlyStopping("val_log_likelihood_0", mode="max", min_delta=1e6, patience=3),
+        ],
+    ).history
+    assert len(history["loss"]) == 4
+    log = pd.read_csv(tmp_path / "log.csv")
+    np.testing.assert_allclose(log.sigma_0, history["sigma_0"], rtol=1e-6)
+    assert list((tmp_path / "board").rglob("events*"))
+    best = keras.models.load_model(tmp_path / "best.keras")
+    assert best.log_likelihood(images(seed=1), layer=0).mean() == pytest.approx(
+        max(history["val_log_likelihood_0"]), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", keras.optimizers.SGD(0.01, momentum=0.5)])
+def test_any_optimizer_can_be_tried_saved_and_continued(optimizer, tmp_path):
+    model = small_model(optimizer=optimizer)
+    start = [layer.means for layer in model.gmm_layers]
+    model.fit(images(), epochs=2, batch_size=20, verbose=0)
+    assert all(not np.array_equal(layer.means, s) for layer, s in zip(model.gmm_layers, start, strict=True))
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    for either in (model, loaded):
+        either.fit(images(), epochs=3, initial_epoch=2, batch_size=20, verbose=0)
+    for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_adam_leaves_weights_alone_whose_rate_is_zero():
+    model = small_model(optimizer="adam")
+    model.fit(images(), epochs=2, batch_size=20, verbose=0)
+    for layer in model.gmm_layers:
+        np.testing.assert_allclose(layer.mixing_weights, 1 / layer.n_components, rtol=1e-6)
+
+
+def test_layers_work_in_a_sequential_model():
+    model = keras.Sequential([keras.Input((14, 14, 1)), Folding(4, 2), GMM(4), MaxPooling(2), keras.layers.Flatten()])
+    model.add(keras.layers.Dense(1))
+    model.compile("sgd", "mse")
+    assert model(images(3)).shape == (3, 1)
+    before = model.layers[1].means
+    model.fit(images(), np.zeros(200), epochs=1, verbose=0)
+    assert not np.array_equal(model.layers[1].means, before)
+    clone = keras.Sequential.from_config(model.get_config())
+    assert [type(layer) for layer in clone.layers] == [type(layer) for layer in model.layers]
+
+
+def test_the_summary_says_what_each_layer_is(capsys):
+    small_model().summary()
+    printed = capsys.readouterr().out
+    assert "F1" in printed and "4×4, strides 2×2" in printed and "(None, 6, 6, 16)" in printed
+    assert "9 components, 36 features" in printed and "GMM" in printed
+
+
+def test_data_sets_stream_with_a_number_of_steps(tmp_path):
+    endless = tf.data.Dataset.from_tensor_slices(images()).batch(20).repeat()
+    model = small_model()
+    model.fit(endless, epochs=3, steps_per_epoch=10, verbose=0)
+    assert float(model.moments[0].count) == 200
+
+
+MIRRORED = """
+import sys
+import numpy as np
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from dcgmm import DCGMM
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]) if sys.argv[1] == "two" else tf.distribute.get_strategy()
+with strategy.scope():
+    model = DCGMM.from_spec(sys.argv[2], input_shape=(14, 14, 1), annealing={"rate": 0.2})
+    model.compile()
+rng = np.random.default_rng(0)
+patterns = rng.random((8, 7, 7, 1), dtype="float32").repeat(2, axis=1).repeat(2, axis=2)
+x = patterns[rng.integers(8, size=200)] + 0.05 * rng.random((200, 14, 14, 1), dtype="float32")
+history = model.fit(x, epochs=4, batch_size=20, verbose=0).history
+print(*history["loss"], *history["sigma_0"], *history["log_likelihood_1"])
+"""
+
+
+def test_two_devices_give_the_loss_of_one():
+    runs = [
+        subprocess.run([sys.executable, "-c", MIRRORED, devices, SPEC], capture_output=True, text=True, check=False)
+        for devices in ("one", "two")
+    ]
+    assert all(run.returncode == 0 for run in runs), runs[1].stderr[-3000:]
+    one, two = ([float(word) for word in run.stdout.split()] for run in runs)
+    assert len(one) == 12
+    np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-3)  # nats; a loss near zero is a difference of larger terms
