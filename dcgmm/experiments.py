@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -18,12 +19,13 @@ from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import yaml
 from tqdm import tqdm
 
 from dcgmm import datasets
-from dcgmm.architectures import ARCHITECTURES, resolve
+from dcgmm.architectures import resolve
 
 NUMERICS = (Path(__file__).parent / "numerics.txt").read_text().split()[0]
 CLASSES = {"all": tuple(range(10)), "0-4": tuple(range(5))}
@@ -101,9 +103,8 @@ class Training:
 
     @property
     def name(self):
-        """The architecture's name, or for a specification a short hash of it."""
-        known = {spec: name for name, spec in ARCHITECTURES.items()}
-        return known.get(resolve(self.architecture), _digest(self.architecture)[:12])
+        """The architecture's name, in a form that fits a file's."""
+        return re.sub(r"[^\w-]+", "-", self.architecture).strip("-")
 
 
 def _digest(value):
@@ -144,13 +145,14 @@ def train_repetition(training, repetition=0, verbose=2):
     tf.config.threading.set_inter_op_parallelism_threads(record["threads"])
     keras.backend.clear_session()  # names would otherwise count what this process trained before
     x, y, x_test, y_test = datasets.load_dataset(training.dataset)
-    x, _ = datasets.select_classes(x, y, record["classes"])
-    x_test, _ = datasets.select_classes(x_test, y_test, record["classes"])
+    x, y = datasets.select_classes(x, y, record["classes"])
+    x_test, y_test = datasets.select_classes(x_test, y_test, record["classes"])
     arguments = {key: record[key] for key in ("seed", "annealing", "centroid_phase")}
     model = DCGMM.from_spec(record["architecture"], **arguments)
     model.compile(learning_rate=record["learning_rate"])
-    history = model.fit(x, epochs=record["epochs"], batch_size=record["batch_size"], verbose=verbose).history
-    notes = {"record": record, "metrics": evaluate(model, x_test), "history": history}
+    labels, test_labels = (y, y_test) if model.classifier else (None, None)
+    history = model.fit(x, labels, epochs=record["epochs"], batch_size=record["batch_size"], verbose=verbose).history
+    notes = {"record": record, "metrics": evaluate(model, x_test, test_labels), "history": history}
 
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.stem}.{os.getpid()}.keras")
@@ -181,9 +183,10 @@ def train_grid(trainings):
             progress.write(f"trained {futures[future].name}", file=sys.stderr)
 
 
-def evaluate(model, x):
+def evaluate(model, x, y=None):
     """Return a model's clustering metrics and log-likelihoods on test images, a dict of numbers.
 
+    With labels y, a classifier's accuracy is among them.
     Clusters are the most responsible components of the top layer, distances those of pixels. Dunn's index is given
     for the first 1,000 images, which gives values at the paper's level, and for all.
     """
@@ -202,6 +205,7 @@ def evaluate(model, x):
             f"log_likelihood_{i}": float(model.log_likelihood(x, layer=i).mean(dtype="float64"))
             for i in range(len(model.gmm_layers))
         },
+        **({} if y is None else {"accuracy": float(np.mean(model.predict(x, verbose=0).argmax(axis=-1) == y))}),
     }
 
 
