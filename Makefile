@@ -19,7 +19,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help figures paper test test-long lab lock clean
+.PHONY: help figures paper test test-long bench lab lock clean
 
 help: ## Explain the targets
 	@echo "Usage: make TARGET [PYTHON=/path/to/python]   (Python $(VERSIONS); the first call sets up .venv)"
@@ -39,6 +39,9 @@ test: $(READY) ## Lint, unit tests, and the committed notebooks executed again a
 
 test-long: export DCGMM_LONG := 1
 test-long: test ## The same with the long fault and kill suites at full counts
+
+bench: $(READY) ## Measure training, sampling and sharpening on this machine, against targets, into results/bench.csv
+	.venv/bin/python tests/bench.py
 
 lab: $(READY) ## Open JupyterLab on the notebooks
 	$(RUN) .venv/bin/jupyter lab notebooks

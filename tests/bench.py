@@ -1,0 +1,166 @@
+"""`make bench`: what training, sampling and sharpening cost on this machine, as ratios measured in one run.
+
+Every instance runs in a process of its own, so that its peak memory is its own. Prints tables and writes the first to
+results/bench.csv.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from sklearn.mixture import GaussianMixture
+
+from dcgmm import ARCHITECTURES, DCGMM, Sharpening, load_dataset
+
+REFERENCE_GFLOPS = 390  # rate of large products on the machine that the targets were set on
+TARGETS_MS = {"1L": 0.5, "2L-a": 1, "2L-b": 1, "2L-c": 2.7, "2L-d": 0.5, "2L-e": 2.7, "3L-a": 7.5, "3L-b": 1}
+
+
+def seconds(function, repeat=3):
+    """Return the shortest of some runs, after one that compiles."""
+    function()
+    times = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def large_product_gflops():
+    import tensorflow as tf
+
+    a = tf.random.stateless_uniform((4096, 4096), (0, 0))
+    product = tf.function(lambda: tf.reduce_sum(tf.matmul(a, a)))
+    return 2 * 4096**3 / seconds(lambda: product().numpy()) / 1e9
+
+
+def products_per_step(model, batch_size=100):
+    """Return the floating-point operations of a step's matrix products or convolutions: two, forwards and backwards."""
+    return sum(
+        2 * 2 * 2 * batch_size * np.prod(layer.output_plane) * layer.n_features * layer.n_components
+        for layer in model.gmm_layers
+    )
+
+
+def epoch_seconds(model, x, epochs=4, **arguments):
+    """Return the time of the first epoch, which compiles, and the shortest of the others."""
+
+    class Clock(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.start = time.perf_counter()
+
+        def on_epoch_end(self, epoch, logs=None):
+            times.append(time.perf_counter() - self.start)
+
+    times = []
+    model.fit(x, epochs=epochs, verbose=0, callbacks=[Clock()], **arguments)
+    return times[0], min(times[1:])
+
+
+def bench_instance(name):
+    x, *_ = load_dataset("mnist")
+    gflops = large_product_gflops()
+    model = DCGMM.from_spec(name)
+    model.compile()
+    first, epoch = epoch_seconds(model, x)
+    step = epoch / 600
+    rate = products_per_step(model) / step / 1e9
+    return {
+        "ms/step": 1e3 * step,
+        "target": TARGETS_MS[name] * max(1, REFERENCE_GFLOPS / gflops),
+        "GFLOP/s": rate,
+        "of large product": rate / gflops,
+        "compile s": first - epoch,
+        "25 epochs s": first + 24 * epoch,
+        "sample 100 s": seconds(lambda: model.sample(100, top_s=1, seed=0)),
+        "sharpen 100 s": seconds(lambda: model.sample(100, top_s=1, sharpening=Sharpening(), seed=0), repeat=1),
+        "peak GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+
+
+def bench_em():
+    """Time 1L until it reaches the held-out likelihood of scikit-learn's EM, at equal variance floors."""
+    x, _, x_test, _ = load_dataset("mnist")
+    flat, flat_test = x.reshape(len(x), -1), x_test.reshape(len(x_test), -1)
+    start = time.perf_counter()
+    em = GaussianMixture(25, covariance_type="diag", random_state=0).fit(flat)
+    em_seconds = time.perf_counter() - start
+    em.precisions_cholesky_ = np.minimum(em.precisions_cholesky_, np.sqrt(20))
+    target = em.score(flat_test)
+
+    class Race(keras.callbacks.Callback):
+        """Stops the clock while it looks at the held-out images."""
+
+        seconds, nats, epochs = 0.0, -np.inf, 0
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.start = time.perf_counter()
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.seconds += time.perf_counter() - self.start
+            self.nats, self.epochs = model.score_samples(x_test).mean(), epoch + 1
+            self.model.stop_training = self.nats >= target
+
+    model = DCGMM.from_spec("1L", annealing={"rate": 0.05})
+    model.compile()
+    race = Race()
+    model.fit(x, epochs=10, verbose=0, callbacks=[race])
+    return {"EM s": em_seconds, "EM nats": target, "1L s": race.seconds, "1L nats": race.nats, "1L epochs": race.epochs}
+
+
+def bench_scaling():
+    """Time a step at several numbers of components, and an epoch at several numbers of images; watch the memory."""
+    x, *_ = load_dataset("mnist")
+    rows = []
+    for k, n in ((25, 60000), (100, 60000), (400, 60000), (25, 30000), (25, 15000)):
+        model = DCGMM.from_spec(f"F(28,28,1,1) G({k})")
+        model.compile()
+        _, epoch = epoch_seconds(model, x[:n])
+        rows.append({"K": k, "images": n, "epoch s": epoch, "µs per image and component": 1e6 * epoch / n / k})
+    model = DCGMM.from_spec("1L")
+    model.compile()
+    peaks = []
+    for epochs in (2, 20):
+        model.fit(x[:6000], epochs=epochs, verbose=0)
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+    return {"rows": rows, "peak GB after 2 and 22 epochs": peaks}
+
+
+def in_own_process(*arguments):
+    run = subprocess.run([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def main():
+    if len(sys.argv) > 1:
+        what = {"em": bench_em, "scaling": bench_scaling}.get(sys.argv[1], lambda: bench_instance(sys.argv[1]))
+        print(json.dumps(what(), default=float))
+        return
+    rows = {}
+    for name in ARCHITECTURES:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        rows[name] = in_own_process(name)
+    table = pd.DataFrame(rows).T
+    table["on target"] = np.where(table["ms/step"] <= table.target, "yes", "no")
+    print(table.round(2).to_string())
+    folder = Path(__file__).parents[1] / "results"
+    table.round(4).to_csv(folder / "bench.csv", index_label="instance", lineterminator="\n")
+    em = in_own_process("em")
+    print("\n1L against scikit-learn's EM, 25 diagonal components, precisions of both at most 20:")
+    print(pd.Series(em).round(2).to_string(), f"\nratio of times: {em['1L s'] / em['EM s']:.2f}")
+    scaling = in_own_process("scaling")
+    print("\nScaling of 1L:")
+    print(pd.DataFrame(scaling.pop("rows")).round(3).to_string(index=False))
+    print(scaling, f"cores: {os.cpu_count()}")
+
+
+if __name__ == "__main__":
+    main()
