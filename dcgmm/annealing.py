@@ -84,13 +84,7 @@ class Annealing(keras.layers.Layer):
 
     def objective(self, scores):
         """Return the mean over images and positions of max_k Σ_j g_kj l_j, for log scores (N, H, W, K)."""
-        scores = tf.reshape(scores, (-1, self.n_components))
-        neighbourhood = self.neighbourhood()
-        winner = tf.argmax(tf.matmul(scores, neighbourhood, transpose_b=True), -1)
-        # The maximum's derivative with respect to l is the winner's row of g: holding that row fixed gives the
-        # same value and gradient without a second pass through the product above.
-        weights = tf.stop_gradient(tf.gather(neighbourhood, winner))
-        return tf.reduce_mean(tf.reduce_sum(weights * scores, -1))
+        return _mean_of_largest(tf.reshape(scores, (-1, self.n_components)), self.neighbourhood())
 
     def update(self, objective):
         """Count one mini-batch's objective; at the end of a window let σ decay if the gain has become small."""
@@ -106,6 +100,21 @@ class Annealing(keras.layers.Layer):
         self.first_mean.assign(tf.where(closed & (windows == 1), mean, self.first_mean))
         self.previous_mean.assign(tf.where(closed, mean, self.previous_mean))
         self.window_sum.assign(tf.where(closed, 0.0, self.window_sum))
+
+
+@tf.custom_gradient
+def _mean_of_largest(scores, neighbourhood):
+    """Return the mean over rows of max_k Σ_j g_kj l_j, with its gradient for the scores alone.
+
+    The gradient of a row is the winner's row of g: known at once, without a second pass through the product.
+    """
+    smoothed = tf.matmul(scores, neighbourhood, transpose_b=True)
+
+    def gradient(upstream):
+        share = upstream / tf.cast(tf.shape(scores)[0], tf.float32)
+        return tf.gather(share * neighbourhood, tf.argmax(smoothed, -1)), None
+
+    return tf.reduce_mean(tf.reduce_max(smoothed, -1)), gradient
 
 
 def _torus_distances(side):

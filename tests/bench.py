@@ -97,7 +97,7 @@ def bench_em():
     target = em.score(flat_test)
 
     class Race(keras.callbacks.Callback):
-        """Stops the clock while it looks at the held-out images."""
+        """Stops the clock while it looks at the held-out images, and the training where it has won."""
 
         seconds, nats, epochs = 0.0, -np.inf, 0
 
@@ -106,14 +106,22 @@ def bench_em():
 
         def on_epoch_end(self, epoch, logs=None):
             self.seconds += time.perf_counter() - self.start
-            self.nats, self.epochs = model.score_samples(x_test).mean(), epoch + 1
+            self.nats, self.epochs = self.model.score_samples(x_test).mean(), epoch + 1
             self.model.stop_training = self.nats >= target
 
-    model = DCGMM.from_spec("1L", annealing={"rate": 0.05})
-    model.compile()
-    race = Race()
-    model.fit(x, epochs=10, verbose=0, callbacks=[race])
-    return {"EM s": em_seconds, "EM nats": target, "1L s": race.seconds, "1L nats": race.nats, "1L epochs": race.epochs}
+    rows = {"EM": {"s": em_seconds, "nats": target}}
+    fast = {"annealing": {"rate": 0.05}, "centroid_phase": 0.0}
+    for label, arguments, rate in (("1L, defaults", {}, 0.05), ("1L, fast annealing, one step, ε = 0.1", fast, 0.1)):
+        model, race = DCGMM.from_spec("1L", **arguments), Race()
+        model.compile(learning_rate=rate)
+        model.fit(x, epochs=25, verbose=0, callbacks=[race])
+        rows[label] = {
+            "s": race.seconds,
+            "nats": race.nats,
+            "epochs": race.epochs,
+            "of EM's s": race.seconds / em_seconds,
+        }
+    return rows
 
 
 def bench_scaling():
@@ -153,9 +161,8 @@ def main():
     print(table.round(2).to_string())
     folder = Path(__file__).parents[1] / "results"
     table.round(4).to_csv(folder / "bench.csv", index_label="instance", lineterminator="\n")
-    em = in_own_process("em")
-    print("\n1L against scikit-learn's EM, 25 diagonal components, precisions of both at most 20:")
-    print(pd.Series(em).round(2).to_string(), f"\nratio of times: {em['1L s'] / em['EM s']:.2f}")
+    print("\nTime to the held-out log-likelihood of scikit-learn's EM: 25 diagonal components, precisions at most 20:")
+    print(pd.DataFrame(in_own_process("em")).T.round(2).to_string())
     scaling = in_own_process("scaling")
     print("\nScaling of 1L:")
     print(pd.DataFrame(scaling.pop("rows")).round(3).to_string(index=False))
