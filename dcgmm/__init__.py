@@ -4,6 +4,7 @@ from dcgmm.architectures import ARCHITECTURES
 from dcgmm.datasets import load_dataset
 from dcgmm.layers import GMM, Folding, LinearClassifier, MaxPooling
 from dcgmm.model import DCGMM
+from dcgmm.pretrained import load_pretrained
 from dcgmm.sampling import Sharpening
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "MaxPooling",
     "Sharpening",
     "load_dataset",
+    "load_pretrained",
 ]

@@ -19,13 +19,16 @@ from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 import yaml
 from tqdm import tqdm
 
-from dcgmm import datasets
+from dcgmm import datasets, metrics
 from dcgmm.architectures import resolve
+from dcgmm.model import DCGMM, write_archive
 
 NUMERICS = (Path(__file__).parent / "numerics.txt").read_text().split()[0]
 CLASSES = {"all": tuple(range(10)), "0-4": tuple(range(5))}
@@ -136,11 +139,6 @@ def train_repetition(training, repetition=0, verbose=2):
     record, path = training.record(repetition), training.stored(repetition)
     if _matches(path, record):
         return path
-    import keras
-    import tensorflow as tf
-
-    from dcgmm.model import DCGMM, write_archive
-
     tf.config.threading.set_intra_op_parallelism_threads(record["threads"])
     tf.config.threading.set_inter_op_parallelism_threads(record["threads"])
     keras.backend.clear_session()  # names would otherwise count what this process trained before
@@ -190,8 +188,6 @@ def evaluate(model, x, y=None):
     Clusters are the most responsible components of the top layer, distances those of pixels. Dunn's index is given
     for the first 1,000 images, which gives values at the paper's level, and for all.
     """
-    from dcgmm import metrics
-
     clusters = model.predict_clusters(x)
     top = model.gmm_layers[-1]
     return {
@@ -223,10 +219,6 @@ def trained(architecture, dataset, classes="all", scale="quick", repetition=0):
         repetition: which one, 0 the first. Default 0.
     """
     training = Training(architecture, dataset, classes, scale)
-    import keras
-
-    import dcgmm.model  # noqa: F401  (registers the layers with Keras)
-
     return keras.models.load_model(_find_or_train(training, repetition))
 
 
@@ -327,16 +319,16 @@ def train_stage(dataset, classes, scale):
     train_grid(trainings)
     for training in trainings:
         paths = [training.stored(i) for i in range(settings(scale)["repetitions"])]
-        metrics = pd.DataFrame([read(path, "metrics") for path in paths])
+        repeated = pd.DataFrame([read(path, "metrics") for path in paths])
         history = pd.DataFrame(read(paths[0], "history")).rename_axis("epoch")
         worst = {
-            "dunn": metrics.dunn.min(),
-            "davies_bouldin": metrics.davies_bouldin.max(),
-            "components_in_use": int(metrics.components_in_use.min()),
+            "dunn": repeated.dunn.min(),
+            "davies_bouldin": repeated.davies_bouldin.max(),
+            "components_in_use": int(repeated.components_in_use.min()),
         }
         _write(training.collected("models"), paths[0].read_bytes())
         _write(training.collected("history"), history.to_csv(lineterminator="\n"))
-        _write(training.collected("repetitions"), metrics.to_csv(index_label="repetition", lineterminator="\n"))
+        _write(training.collected("repetitions"), repeated.to_csv(index_label="repetition", lineterminator="\n"))
         _write(training.collected("metrics"), json.dumps(worst) + "\n")
 
 
