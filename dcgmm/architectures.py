@@ -1,5 +1,7 @@
 """Tables I and II of the paper as data: the eight instances, each a chain of layers, and how well they cluster."""
 
+import re
+
 ARCHITECTURES = {
     "1L": "F(28,28,1,1) G(25)",
     "2L-a": "F(20,20,8,8) G(25) F(2,2,1,1) G(36)",
@@ -35,7 +37,7 @@ def resolve(name_or_spec):
     Raises:
         ValueError: if it is none of these.
     """
-    name, *more = name_or_spec.split(maxsplit=1)
+    name, *more = name_or_spec.split(maxsplit=1) or [""]
     if name in ARCHITECTURES:
         return " ".join([ARCHITECTURES[name], *more])
     if "(" in name:
@@ -44,3 +46,8 @@ def resolve(name_or_spec):
         f"unknown architecture {name_or_spec!r}: expected one of {', '.join(ARCHITECTURES)}, "
         "or a specification such as 'F(8,8,2,2) G(25) F(11,11,1,1) G(36)'"
     )
+
+
+def file_name(name_or_spec):
+    """Return an architecture's name in a form that fits a file's: `"2L-c C(10)"` becomes `"2L-c-C-10"`."""
+    return re.sub(r"[^\w-]+", "-", name_or_spec).strip("-")

@@ -196,11 +196,17 @@ class GMM(keras.layers.Layer):
     log-likelihood logsumexp_k(l_k) − D/2·log 2π (Eq. 3).
 
     Args:
-        n_components: K.
-        max_precision: D_max, the upper bound of the precisions s². Default 20. The scales start at its root:
-            with the paper's Σ = 1 one component took everything (see results/ERRATA.md).
-        centroid_range: the centroids start from U[−r, r]. Default 0.01.
+        n_components: K, ≥ 1.
+        max_precision: D_max, > 0, the upper bound of the precisions s²: a larger one lets components grow narrower
+            than its inverse root, in units of the input, and makes likelihoods and their gradients larger. Default 20.
+        centroid_range: r, ≥ 0: the centroids start from U[−r, r]; a larger one spreads them before any image is seen.
+            Default 0.01.
+        start_precision: where the precisions start, in (0, D_max]. Default None, D_max: with the paper's Σ = 1 one
+            component took everything (see results/ERRATA.md).
         seed: of the centroids' start; `DCGMM` fills it in from its own. Default None, a random one.
+
+    Raises:
+        ValueError: if an argument is outside its range.
 
     Source: A. Gepperth, B. Pfülb, Gradient-based training of Gaussian Mixture Models for high-dimensional streaming
     data, Neural Processing Letters 53, 2021.
@@ -208,10 +214,24 @@ class GMM(keras.layers.Layer):
 
     letter = "G"
 
-    def __init__(self, n_components, max_precision=MAX_PRECISION, centroid_range=0.01, seed=None, **kwargs):
+    def __init__(
+        self,
+        n_components,
+        max_precision=MAX_PRECISION,
+        centroid_range=0.01,
+        start_precision=None,
+        seed=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if not isinstance(n_components, int) or n_components < 1:
             raise ValueError(f"{self.name}: n_components must be a positive integer, received {n_components!r}")
+        if not max_precision > 0 or not 0 < (start_precision or max_precision) <= max_precision or centroid_range < 0:
+            raise ValueError(
+                f"{self.name}: expected max_precision > 0, start_precision in (0, max_precision] and centroid_range "
+                f">= 0, received {max_precision}, {start_precision} and {centroid_range}"
+            )
+        self.start_precision = start_precision
         self.n_components = n_components
         self.max_precision = max_precision
         self.centroid_range = centroid_range
@@ -230,7 +250,7 @@ class GMM(keras.layers.Layer):
         self.s = self.add_weight(
             name="s",
             shape=shape,
-            initializer=keras.initializers.Constant(math.sqrt(self.max_precision)),
+            initializer=keras.initializers.Constant(math.sqrt(self.start_precision or self.max_precision)),
             constraint=ScaleRange(self.max_precision),
         )
         self.xi = self.add_weight(name="xi", shape=(self.n_components,), initializer="zeros")
@@ -241,7 +261,9 @@ class GMM(keras.layers.Layer):
 
     def get_config(self):
         """Return the constructor's arguments."""
-        own = {name: getattr(self, name) for name in ("n_components", "max_precision", "centroid_range", "seed")}
+        names = ["n_components", "max_precision", "centroid_range", "seed"]
+        names += ["start_precision"] if self.start_precision is not None else []
+        own = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **own}
 
     @property
@@ -306,7 +328,7 @@ class GMM(keras.layers.Layer):
         """The constant −D/2·log 2π, in nats."""
         return -0.5 * self.n_features * math.log(2 * math.pi)
 
-    def down(self, control, seed, top_s=None, noise=1.0):
+    def down(self, control, seed, top_s=None, noise=1.0, merge_prior=False):
         """Draw a component at every position, then a sample from it (Sec. II-A3).
 
         Args:
@@ -314,13 +336,15 @@ class GMM(keras.layers.Layer):
             seed: an integer tensor of shape (2,), as TensorFlow's stateless random operations take it.
             top_s: S, draw from the S largest weights only. Default None, from all.
             noise: factor on the drawn noise; 1 is the modelled distribution, 0 gives the centroids. Default 1.
+            merge_prior: whether the control signal is multiplied by π (Sec. V). Default False.
 
         Returns:
             A tensor (N, H, W, D).
         """
+        prior = tf.nn.softmax(self.xi)
         weights = tf.nn.relu(control)
         has_weight = tf.reduce_sum(weights, -1, keepdims=True) > 0
-        weights = tf.where(has_weight, weights, tf.nn.softmax(self.xi))
+        weights = tf.where(has_weight, weights * prior if merge_prior else weights, prior)
         top_s = self.n_components if top_s is None else min(top_s, self.n_components)
         values, components = tf.math.top_k(tf.reshape(weights, (-1, self.n_components)), top_s)
         component_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
@@ -387,16 +411,20 @@ class LinearClassifier(keras.layers.Layer):
 
 _LAYERS = {
     "C": (LinearClassifier, lambda classes: {"n_classes": classes}),
-    "F": (Folding, lambda fy, fx, dy=1, dx=1: {"size": (fy, fx), "strides": (dy, dx)}),
+    "F": (Folding, lambda fy, fx, dy=1, dx=None: {"size": (fy, fx), "strides": (dy, dx or dy)}),
     "P": (MaxPooling, lambda ky, kx, dy=None, dx=None: {"size": (ky, kx), "strides": dy and (dy, dx or dy)}),
     "G": (GMM, lambda k: {"n_components": k}),
 }
 
 
-def layers_from_spec(spec):
+def layers_from_spec(spec, **gmm_arguments):
     """Return the layers of a specification such as `"F(8,8,2,2) G(25) F(11,11,1,1) G(36)"`.
 
     They are named as the paper names them, here F1, G2, F3 and G4.
+
+    Args:
+        spec: the specification; strides may be left out, and one stride counts for both directions.
+        **gmm_arguments: arguments of every `GMM` other than K.
 
     Raises:
         ValueError: naming the part that cannot be read.
@@ -406,10 +434,12 @@ def layers_from_spec(spec):
         match = re.fullmatch(r"([A-Z])\((\d+(?:,\d+)*)\)", part)
         try:
             layer, arguments = _LAYERS[match[1]]
-            layers.append(layer(**arguments(*(int(n) for n in match[2].split(","))), name=f"{match[1]}{index}"))
+            numbers = arguments(*(int(n) for n in match[2].split(",")))
         except (KeyError, TypeError) as error:
             raise ValueError(
                 f"cannot read {part!r} in the specification {spec!r}: expected F(fY,fX,strideY,strideX), "
                 "P(kY,kX[,strideY,strideX]), G(K) or C(classes)"
             ) from error
+        numbers |= gmm_arguments if layer is GMM else {}
+        layers.append(layer(**numbers, name=f"{match[1]}{index}"))
     return layers

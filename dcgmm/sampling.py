@@ -41,20 +41,26 @@ class Descent:
         layers: the chain, from the image upwards.
         top_s: S of top-S sampling, an integer for all GMM layers that a control signal reaches, or one for each GMM
             layer. Default None, the full distribution.
+        merge_prior: whether control signals are multiplied by the layer's π (Sec. V). Default False.
         noise: factor on the drawn noise, one for all GMM layers or one for each, from the lowest. Default 1.
         sharpening: a `Sharpening` for all Folding and MaxPooling layers, or a dict of them by layer name. Default None.
         seed: an integer. Default None, a fresh one each time.
     """
 
-    def __init__(self, layers, top_s=None, noise=1.0, sharpening=None, seed=None):
+    def __init__(self, layers, top_s=None, noise=1.0, sharpening=None, seed=None, merge_prior=False):
         self.layers = list(layers)
         gmms = [layer for layer in self.layers if isinstance(layer, GMM)]
-        self.top_s = _per_layer("top_s", top_s, gmms, lambda s: s is None or (isinstance(s, int) and s > 0))
+        self.top_s = _per_layer(
+            "top_s", top_s, gmms, lambda s: s is None or (isinstance(s, int | np.integer) and s > 0)
+        )
         self.noise = _per_layer("noise", noise, gmms, lambda scale: scale >= 0)
         windows = {layer.name: layer for layer in self.layers if isinstance(layer, Folding | MaxPooling)}
         self.sharpening = sharpening if isinstance(sharpening, dict) else dict.fromkeys(windows, sharpening)
         if unknown := set(self.sharpening) - set(windows):
             raise ValueError(f"sharpening names {sorted(unknown)}, expected some of {sorted(windows)}")
+        if wrong := [s for s in self.sharpening.values() if not isinstance(s, Sharpening | None)]:
+            raise ValueError(f"sharpening takes a Sharpening, or a dict of them by layer name, received {wrong[0]!r}")
+        self.merge_prior = merge_prior
         self.seed = np.random.SeedSequence(seed)
         self.likelihoods = {}
 
@@ -91,12 +97,15 @@ class Descent:
             if isinstance(layer, GMM):
                 control = fuse(layer, control) if fuse else control
                 seed, own = tf.unstack(tf.random.split(seed, 2))
-                control = layer.down(control, own, self.top_s[layer.name], self.noise[layer.name])
+                options = (self.top_s[layer.name], self.noise[layer.name], self.merge_prior)
+                control = layer.down(control, own, *options)
             else:
                 control = layer.down(control)
                 sharpening = self.sharpening.get(layer.name)
                 if sharpening and (path := self._path_up(index, sharpening.above)):
-                    control, before, after = _ascend(control, path, tf.constant(sharpening.steps), sharpening.rate)
+                    control, before, after = _ascend(
+                        control, path, tf.constant(sharpening.steps), tf.constant(sharpening.rate, tf.float32)
+                    )
                     gains[layer.name] = np.stack([before.numpy(), after.numpy()], axis=1)
         return control.numpy(), gains
 
@@ -161,7 +170,10 @@ def top_control(layers, n, labels=None):
         return tf.zeros((n, *gmm.output_plane, gmm.n_components))
     if not isinstance(top, LinearClassifier):
         raise ValueError("labels need a LinearClassifier as the top layer, such as C(10) at the end of a specification")
-    labels = np.broadcast_to(np.asarray(labels), (n,))
+    labels = np.asarray(labels)
+    if labels.shape not in ((), (n,)):
+        raise ValueError(f"labels must be one class, or one for each of {n} samples, received shape {labels.shape}")
+    labels = np.broadcast_to(labels, (n,))
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= top.n_classes:
         raise ValueError(f"labels must be integers from 0 to {top.n_classes - 1}, received {labels}")
     return top.down(tf.one_hot(labels, top.n_classes))

@@ -152,6 +152,17 @@ def test_a_control_signal_chooses_the_components_and_top_s_keeps_the_strongest()
     np.testing.assert_allclose(shares(top_s=1), [0, 1, 0, 0])
 
 
+def test_merging_the_prior_multiplies_the_control_signal_by_the_mixing_weights():
+    layer = random_gmm(4, (1, 1, 3))
+    n = 20_000
+    control = np.array([0.1, 0.4, 0.3, 0.2], "float32")
+    signal = tf.tile(control.reshape(1, 1, 1, 4), (n, 1, 1, 1))
+    samples = layer.down(signal, tf.constant([5, 6]), noise=0.0, merge_prior=True).numpy().reshape(n, 3)
+    shares = [np.mean(np.all(samples == mean, axis=1)) for mean in layer.means]
+    expected = control * layer.mixing_weights
+    np.testing.assert_allclose(shares, expected / expected.sum(), atol=0.02)
+
+
 def test_a_position_without_weight_uses_the_mixing_weights():
     layer = random_gmm(3, (1, 1, 2))
     n = 20_000
@@ -181,10 +192,19 @@ def test_what_does_not_fit_says_which_layer_and_why(layer, shape, message):
         layer.build(shape)
 
 
-@pytest.mark.parametrize("spec", ["F(8,8,2,2 G(25)", "X(3)", "G()", "G(2,3)", "F(8)", "F(8,8) H(2)"])
+@pytest.mark.parametrize("spec", ["F(8,8,2,2 G(25)", "X(3)", "G()", "G(2,3)", "F(8)", "F(8,8) H(2)", "F(8,8,2,2) G(25"])
 def test_a_specification_that_cannot_be_read_is_quoted(spec):
     with pytest.raises(ValueError, match="cannot read '.*' in the specification"):
         layers_from_spec(spec)
+
+
+def test_one_stride_counts_for_both_directions():
+    assert [layer.strides for layer in layers_from_spec("F(8,8,2) P(4,4,2) P(4,4) F(2,2)")] == [
+        (2, 2),
+        (2, 2),
+        (4, 4),
+        (1, 1),
+    ]
 
 
 @pytest.mark.parametrize("arguments", [{"size": 0}, {"size": (1, 2, 3)}, {"size": 2, "strides": -1}, {"size": 1.5}])

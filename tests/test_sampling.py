@@ -5,7 +5,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
-from dcgmm import ARCHITECTURES, DCGMM, Folding, MaxPooling, Sharpening, load_dataset, load_pretrained, sampling
+from dcgmm import ARCHITECTURES, DCGMM, GMM, Sharpening, load_dataset, load_pretrained, sampling
 
 
 def striped_images(n=600, seed=0):
@@ -56,15 +56,32 @@ def test_the_way_down_of_a_classifier_is_a_shifted_inverse(model):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_sharpening_lowers_no_likelihood_and_raises_nearly_all(name):
-    model = load_pretrained(name, "mnist")
-    _, likelihoods = model.sample(
-        100, top_s=1, noise=0.1, sharpening=Sharpening(steps=30), seed=0, return_likelihoods=True
-    )
-    assert set(likelihoods) == {layer.name for layer in model.stack if isinstance(layer, Folding | MaxPooling)}
-    for before, after in (values.T for values in likelihoods.values()):
+def test_sharpening_lowers_no_likelihood_and_raises_nearly_all(name, monkeypatch):
+    model, ascents, ascend = load_pretrained(name, "mnist"), [], sampling._ascend
+
+    def recorded(control, path, *rest):
+        ascents.append((control, path, *ascend(control, path, *rest)))
+        return ascents[-1][2:]
+
+    monkeypatch.setattr(sampling, "_ascend", recorded)
+    model.sample(100, top_s=1, noise=0.1, sharpening=Sharpening(steps=30), seed=0)
+    assert [path[0] for _, path, *_ in ascents] == [g for g in reversed(model.stack) if not isinstance(g, GMM)]
+    for control, path, sharpened, before, after in ascents:
+        # Measured by the layers one after the other, not by what the ascent says of itself.
+        for signal, claimed in ((control, before), (sharpened, after)):
+            for layer in path[:-1]:
+                signal = layer(signal)
+            measured = np.mean(path[-1].log_likelihood(path[-1].log_scores(signal)), axis=(1, 2))
+            np.testing.assert_allclose(claimed, measured, rtol=1e-4, atol=1e-2)
         assert np.all(after >= before)
         assert np.mean(after > before) >= 0.99
+
+
+def test_a_sharpened_image_is_another_and_likelier(model):
+    plain, sharp = (model.sample(50, noise=0.5, sharpening=s, seed=0) for s in (None, {"F1": Sharpening(100, 0.01)}))
+    assert np.all(
+        model.log_likelihood(sharp, layer=0).mean(axis=(1, 2)) > model.log_likelihood(plain, layer=0).mean(axis=(1, 2))
+    )
 
 
 def test_sharpening_gains_more_the_longer_it_lasts(model):
@@ -135,13 +152,13 @@ def test_blind_inpainting_changes_only_what_outlier_positions_cover(model):
         assert np.all(image[changed] != before[changed])
 
 
-def test_conditional_digits_are_recognised_by_an_independent_classifier():
+def test_conditional_digits_of_each_class_are_recognised_by_an_independent_classifier():
     x, y, *_ = load_dataset("mnist")
-    judge = SVC(C=10).fit(x[:5000].reshape(5000, -1), y[:5000])
-    labels = np.repeat(np.arange(10), 20)
-    samples = load_pretrained("2L-c-C-10", "mnist").sample(200, labels=labels, seed=0)
-    right = judge.predict(samples.reshape(200, -1)) == labels
-    assert right.mean() >= 0.9
+    judge = SVC(C=10).fit(x[:10000].reshape(10000, -1), y[:10000])
+    labels = np.repeat(np.arange(10), 50)
+    samples = load_pretrained("2L-c C(10)", "mnist").sample(500, labels=labels, seed=0)
+    right = judge.predict(samples.reshape(500, -1)) == labels
+    assert np.all(right.reshape(10, 50).mean(axis=1) >= 0.9)
 
 
 @pytest.fixture(scope="module")
@@ -164,15 +181,50 @@ def test_inpainted_digits_are_closer_to_the_truth_than_the_mean_image(name, cut_
     assert np.mean((restored - x)[mask] ** 2) < np.mean((mean - x)[mask] ** 2)
 
 
-@pytest.mark.parametrize(("name", "damage"), [("2L-c", "white"), ("2L-e", "noise")])
-def test_the_lowest_layer_finds_damage_that_is_unlike_digits(name, damage, cut_digits):
+# AUC of the lowest layer's positions at least half damaged, by Eq. 6 and by the raw log-likelihood. A black hole is
+# found by neither: it is likelier than strokes.
+FOUND = {
+    ("2L-c", "white"): (0.80, 0.92),
+    ("2L-c", "noise"): (0.69, 0.87),
+    ("2L-c", "black"): (0.16, 0.42),
+    ("2L-e", "white"): (0.54, 0.82),
+    ("2L-e", "noise"): (0.95, 0.97),
+    ("2L-e", "black"): (0.17, 0.48),
+}
+
+
+@pytest.mark.parametrize(("name", "damage"), FOUND)
+def test_damage_is_found_as_well_as_was_measured(name, damage, cut_digits):
     x, mask = cut_digits
-    filling = 1.0 if damage == "white" else np.random.default_rng(1).random(x.shape, dtype="float32")
+    noise = np.random.default_rng(1).random(x.shape, dtype="float32")
     model = load_pretrained(name, "mnist")
-    damaged = np.where(mask[..., None], filling, x)
+    damaged = np.where(mask[..., None], {"white": 1, "black": 0, "noise": noise}[damage], x).astype("float32")
     half = model.stack[0](mask[..., None].astype("float32")).numpy().mean(axis=-1) >= 0.5
-    score = -model.moments[0].standardised(model.log_likelihood(damaged, layer=0))
-    assert roc_auc_score(half.ravel(), score.ravel()) > 0.75
+    raw = model.log_likelihood(damaged, layer=0)
+    areas = [roc_auc_score(half.ravel(), -score.ravel()) for score in (model.moments[0].standardised(raw), raw)]
+    np.testing.assert_allclose(areas, FOUND[name, damage], atol=0.05)
+
+
+def test_inlier_positions_keep_their_activities_and_outliers_take_the_signal_from_above(model, monkeypatch):
+    _, damaged, _ = damaged_images()
+    lowest, received = model.gmm_layers[0], []
+    down = lowest.down
+    monkeypatch.setattr(lowest, "down", lambda control, *rest: received.append(control) or down(control, *rest))
+    model.inpaint(damaged, c=2.0, noise=0.1, seed=0)
+    inliers = model.inliers(damaged, c=2.0, layer=0)
+    same = np.all(received[0] == model.responsibilities(damaged, layer=0), axis=-1)
+    np.testing.assert_array_equal(same, inliers)
+
+
+def test_a_position_is_damaged_where_its_window_sees_a_masked_pixel():
+    model = DCGMM.from_spec("F(3,3,1,1) G(4) P(2,2) F(2,2,1,1) G(4)", input_shape=(10, 8, 1))
+    mask = np.zeros((1, 10, 8), bool)
+    mask[0, 6, 2] = True
+    lower, upper = sampling.damaged_positions(model.stack, mask)
+    expected = [[abs(y + 1 - 6) <= 1 and abs(x + 1 - 2) <= 1 for x in range(6)] for y in range(8)]
+    np.testing.assert_array_equal(lower[0], expected)
+    pooled = np.array(expected).reshape(4, 2, 3, 2).any(axis=(1, 3))
+    np.testing.assert_array_equal(upper[0], [[pooled[y : y + 2, x : x + 2].any() for x in range(2)] for y in range(3)])
 
 
 def test_a_whole_image_filter_cannot_be_blind():
