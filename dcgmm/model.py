@@ -1,8 +1,10 @@
 """The DCGMM itself: a chain of layers as a `keras.Model`, trained end to end by gradient descent (Sec. II-B1)."""
 
 import json
+import math
 import os
 import re
+import warnings
 import zipfile
 from collections import defaultdict
 from pathlib import Path
@@ -18,8 +20,9 @@ from dcgmm.architectures import resolve
 from dcgmm.layers import GMM, Folding, LinearClassifier, layers_from_spec
 from dcgmm.outliers import Moments
 
-# Squares, times the largest precision, summed over 10,000 features, stay finite in float32.
 MAX_MAGNITUDE = 1e15
+# Beyond it, float32 rounds away whole nats of the expanded square of the log scores.
+COMFORTABLE_MAGNITUDE = 32
 
 
 @keras.saving.register_keras_serializable("dcgmm")
@@ -34,11 +37,11 @@ class DCGMM(keras.Model):
         layers: a list of `Folding`, `MaxPooling` and `GMM` layers, from the image upwards; the last one is a GMM, or
             a `LinearClassifier` on top of one.
         input_shape: (H, W, C) of one image.
-        seed: of the centroids' start and of the batches' order. Default 0.
+        seed: of the centroids' start and of the batches' order; None draws a fresh one. Default 0.
         annealing: the arguments of `Annealing` other than K, as a dict. Default: those of [7].
         centroid_phase: the share of the epochs in which only centroids adapt, in [0, 1]. Default 0.4.
-        rates: the factors on the learning rate of centroids, scales and raw weights. Default (1, 0.5, 0): adapting
-            weights collapse deep top layers onto few components.
+        rates: the factors on the learning rate of centroids, scales and raw weights, each ≥ 0. Default (1, 0.5, 0):
+            adapting weights collapse deep top layers onto few components.
 
     Raises:
         ValueError: if the chain does not end in a GMM, a filter does not fit its input, or a K is not a square.
@@ -59,8 +62,13 @@ class DCGMM(keras.Model):
             )
         if not 0 <= centroid_phase <= 1:
             raise ValueError(f"centroid_phase is a share of the epochs in [0, 1], received {centroid_phase}")
+        if len(rates) != 3 or min(rates) < 0:
+            raise ValueError(f"rates are three factors >= 0, for centroids, scales and raw weights, received {rates}")
+        names = [layer.name for layer in layers]
+        if len(set(names)) < len(names):
+            raise ValueError(f"every layer needs a name of its own, received {names}")
         self.image_shape = tuple(int(n) for n in input_shape)
-        self.seed = seed
+        self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else int(seed)
         self.annealing_arguments = dict(annealing or {})
         self.centroid_phase = centroid_phase
         self.rates = tuple(rates)
@@ -73,12 +81,16 @@ class DCGMM(keras.Model):
         self.build((None, *self.image_shape))
 
     @classmethod
-    def from_spec(cls, spec, input_shape=(28, 28, 1), **kwargs):
+    def from_spec(cls, spec, input_shape=(28, 28, 1), gmm=None, **kwargs):
         """Build a model from a specification such as `"F(8,8,2,2) G(25) F(11,11,1,1) G(36)"` or a Table I name.
 
-        The other arguments are those of `DCGMM`.
+        Args:
+            spec: the specification, a name, or a name with more layers on top, as in `"2L-c C(10)"`.
+            input_shape: (H, W, C) of one image. Default (28, 28, 1).
+            gmm: arguments of every `GMM` other than K, such as `{"max_precision": 20}`, as a dict. Default None.
+            **kwargs: the other arguments of `DCGMM`.
         """
-        return cls(layers_from_spec(resolve(spec)), input_shape, **kwargs)
+        return cls(layers_from_spec(resolve(spec), **(gmm or {})), input_shape, **kwargs)
 
     def build(self, input_shape):
         """Build each layer on its predecessor's output; every component's start follows from the model's seed."""
@@ -182,20 +194,23 @@ class DCGMM(keras.Model):
     def calibrate(self, x, batch_size=500):
         """Gather mean and variance of each layer's log-likelihood per position over images x (Sec. II-B2).
 
-        `fit` does this with its training images at its end.
+        `fit` does this with its training images at its end; a checkpoint that was saved before needs it after loading.
 
         Args:
             x: images (N, H, W, C), or a `tf.data.Dataset` of batches of them.
             batch_size: images at a time. Default 500.
         """
-        if not isinstance(x, tf.data.Dataset):
-            x = tf.data.Dataset.from_tensor_slices(self._checked(x)).batch(batch_size)
+        if isinstance(x, tf.data.Dataset):
+            batches = self._checked_data_set(x)
+        else:
+            batches = tf.data.Dataset.from_tensor_slices((self._checked(x),)).batch(batch_size)
         for moments in self.moments:
             moments.reset()
-        for batch in x:
-            images, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        for images, *_ in batches:
             for moments, likelihoods in zip(self.moments, self._likelihoods(images), strict=True):
                 moments.update(likelihoods)
+        if not self.moments[0].count.numpy():
+            warnings.warn("the data set gave no images to calibrate with; call calibrate(x)", stacklevel=2)
 
     def inliers(self, x, c=1.0, layer=None, batch_size=500):
         """Return whether each position is an inlier, L ≥ mean − c·sd over the training images (Eq. 6).
@@ -243,14 +258,46 @@ class DCGMM(keras.Model):
         if x.shape[1:] != self.image_shape or x.shape.rank != 1 + len(self.image_shape):
             expected = ", ".join(str(n) for n in self.image_shape)
             raise ValueError(f"expected images of shape (N, {expected}), received {tuple(x.shape)}")
-        bad = tf.where(~(tf.abs(x) <= MAX_MAGNITUDE))
+        if not len(x):
+            raise ValueError("expected at least one image, received none")
+        magnitude = tf.abs(x)
+        bad = tf.where(~(magnitude <= self.max_magnitude))
         if len(bad):
             first = tuple(int(i) for i in bad[0])
             raise ValueError(
-                f"{len(bad)} pixel(s) are not finite or beyond ±{MAX_MAGNITUDE:g}: "
+                f"{len(bad)} pixel(s) are not finite or beyond ±{self.max_magnitude:g}: "
                 f"the first is {float(x[first])} at index {first} (image, row, column, channel)"
             )
+        if (largest := float(tf.reduce_max(magnitude))) > COMFORTABLE_MAGNITUDE:
+            warnings.warn(
+                f"pixels of up to {largest:g} lose precision in float32: scale the images to [0, 1]", stacklevel=3
+            )
         return x
+
+    @property
+    def max_magnitude(self):
+        """The largest accepted pixel: its square, times precision and features, stays finite in float32."""
+        largest_factor = max(layer.max_precision * layer.n_features for layer in self.gmm_layers)
+        return min(MAX_MAGNITUDE, math.sqrt(np.finfo("float32").max / (4 * largest_factor)))
+
+    def _checked_data_set(self, data):
+        """Return a data set of batches with images as checked float32 tensors, or say what is wrong with it."""
+        spec = data.element_spec
+        parts = spec if isinstance(spec, tuple) else (spec,)
+        if len(parts) > 2 or not parts[0].shape[1:].is_compatible_with(self.image_shape):
+            expected = f"images of shape (batch, {', '.join(map(str, self.image_shape))}), or pairs of them and labels"
+            raise ValueError(f"expected a data set of {expected}, received {spec}")
+        if self.classifier is not None and (len(parts) < 2 or not parts[1].dtype.is_integer):
+            raise ValueError(f"a model with a classifier needs pairs of images and integer labels, received {spec}")
+
+        def check(x, *rest):
+            x = tf.ensure_shape(tf.cast(x, tf.float32), (None, *self.image_shape))
+            message = f"a batch of the data set has pixels that are not finite or beyond ±{self.max_magnitude:g}"
+            valid = tf.debugging.Assert(tf.reduce_all(tf.abs(x) <= self.max_magnitude), [message])
+            with tf.control_dependencies([valid]):
+                return (tf.identity(x), *rest)
+
+        return data.map(check, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
     # --- Training ---------------------------------------------------------------------------------------------
 
@@ -300,24 +347,36 @@ class DCGMM(keras.Model):
         """
         if epochs < 1 or batch_size < 1:
             raise ValueError(f"epochs and batch_size must be at least 1, received {epochs} and {batch_size}")
-        if not isinstance(x, tf.data.Dataset):
+        if "validation_split" in kwargs or "shuffle" in kwargs:
+            raise ValueError(
+                "validation_split and shuffle are not supported: arrays are always shuffled, by seed and epoch; split "
+                "them beforehand, or pass a tf.data.Dataset for an order of your own"
+            )
+        if isinstance(x, tf.data.Dataset):
+            x = self._checked_data_set(x)
+        else:
             x = self._shuffled_batches(self._checked(x), self._checked_labels(y, len(x)), batch_size)
-        if validation_data is not None and not isinstance(validation_data, tf.data.Dataset):
-            pair = validation_data if isinstance(validation_data, tuple | list) else (validation_data, None)
-            validation_data = self._batches(*pair, batch_size)
-        seen = x.take(kwargs["steps_per_epoch"]) if kwargs.get("steps_per_epoch") else x
-        callbacks = [_TrainingSteps(epochs), *(callbacks or []), _Calibration(seen)]
-        kwargs.setdefault("shuffle", False)
-        return super().fit(x, epochs=epochs, validation_data=validation_data, callbacks=callbacks, **kwargs)
+        if validation_data is not None:
+            pair = validation_data if isinstance(validation_data, tuple | list) else (validation_data,)
+            validation_data = self._batches(*pair, batch_size=batch_size)
+        steps, per_execution = kwargs.get("steps_per_epoch"), self.steps_per_execution
+        callbacks = [_TrainingSteps(epochs), *(callbacks or []), _Calibration(x.take(steps) if steps else x)]
+        if steps:
+            # Keras runs whole executions, and would overrun an epoch that they do not divide.
+            self.steps_per_execution = math.gcd(steps, per_execution)
+        try:
+            return super().fit(
+                x, epochs=epochs, validation_data=validation_data, callbacks=callbacks, shuffle=False, **kwargs
+            )
+        finally:
+            self.steps_per_execution = per_execution
 
     def evaluate(self, x, y=None, batch_size=500, **kwargs):
         """Return the loss and the exact log-likelihood of every GMM layer, in nats a position; as in `keras.Model`.
 
         With a classifier, labels y (N,) are needed, and its accuracy is returned too.
         """
-        if not isinstance(x, tf.data.Dataset):
-            x = self._batches(x, y, batch_size)
-        return super().evaluate(x, **kwargs)
+        return super().evaluate(self._batches(x, y, batch_size=batch_size), **kwargs)
 
     def predict(self, x, batch_size=500, **kwargs):
         """Return the top layer's output, responsibilities or logits, as an array; as in `keras.Model`."""
@@ -325,7 +384,7 @@ class DCGMM(keras.Model):
         steps, self.steps_per_execution = self.steps_per_execution, 1
         try:
             if isinstance(x, tf.data.Dataset):
-                return super().predict(x, **kwargs)
+                return super().predict(x.map(lambda *parts: parts[0]), **kwargs)
             return super().predict(self._checked(x), batch_size=batch_size, **kwargs)
         finally:
             self.steps_per_execution = steps
@@ -345,7 +404,9 @@ class DCGMM(keras.Model):
             raise ValueError(f"labels must be {expected}, received values from {labels.min()} to {labels.max()}")
         return (tf.constant(labels, tf.int64),)
 
-    def _batches(self, x, y, batch_size):
+    def _batches(self, x, y=None, *, batch_size):
+        if isinstance(x, tf.data.Dataset):
+            return self._checked_data_set(x)
         x = self._checked(x)
         return tf.data.Dataset.from_tensor_slices((x, *self._checked_labels(y, len(x)))).batch(batch_size)
 
@@ -375,14 +436,9 @@ class DCGMM(keras.Model):
             loss = self._cross_entropy(y, output) - tf.add_n(objectives)
             # Where several devices share a batch, their gradients are added up.
             share = loss / self._n_devices
-        variables = [v for layer in self.gmm_layers for v in (layer.mu, layer.s, layer.xi)]
-        centroids, scales, weights = self.rates
-        factors = [centroids, scales * self._phase_gate, weights] * len(self.gmm_layers)
-        if self.classifier is not None:
-            variables += [self.classifier.kernel, self.classifier.bias]
-            factors += [1.0, 1.0]
+        variables = self.trainable_variables
         gradients = tape.gradient(share, variables)
-        scaled = [gradient * factor for gradient, factor in zip(gradients, factors, strict=True)]
+        scaled = [gradient * self._rate(v) for gradient, v in zip(gradients, variables, strict=True)]
         self.optimizer.apply_gradients(zip(scaled, variables, strict=True))
         if self._n_devices > 1:
             objectives = tf.distribute.get_replica_context().all_reduce("mean", objectives)
@@ -391,6 +447,11 @@ class DCGMM(keras.Model):
         likelihoods = [o + layer.log_normaliser for o, layer in zip(objectives, self.gmm_layers, strict=True)]
         sigmas = {f"sigma_{i}": annealing.sigma.value for i, annealing in enumerate(self.annealings)}
         return self._track(loss, likelihoods, x, y, output) | sigmas
+
+    def _rate(self, variable):
+        """Return the factor on the learning rate of a variable."""
+        centroids, scales, weights = self.rates
+        return {"mu": centroids, "s": scales * self._phase_gate, "xi": weights}.get(variable.name, 1.0)
 
     def test_step(self, data):
         """Return the exact log-likelihood of every GMM layer, in nats a position, and a classifier's accuracy."""
@@ -422,7 +483,17 @@ class DCGMM(keras.Model):
 
     # --- Sampling and storage ---------------------------------------------------------------------------------
 
-    def sample(self, n, labels=None, top_s=None, noise=None, sharpening=None, seed=None, return_likelihoods=False):
+    def sample(
+        self,
+        n,
+        labels=None,
+        top_s=None,
+        noise=None,
+        sharpening=None,
+        seed=None,
+        merge_prior=False,
+        return_likelihoods=False,
+    ):
         """Draw images from the top layer downwards (Sec. II-B3), of given classes where there is a classifier (II-B4).
 
         Args:
@@ -438,6 +509,7 @@ class DCGMM(keras.Model):
             sharpening: a `Sharpening` for every Folding and MaxPooling layer, or a dict of them by layer name (as in
                 `summary`). Default None, off.
             seed: an integer. Default None, a fresh one each time.
+            merge_prior: whether control signals are multiplied by each layer's π (Sec. V). Default False.
             return_likelihoods: whether to return also what sharpening did. Default False.
 
         Returns:
@@ -453,11 +525,11 @@ class DCGMM(keras.Model):
         if labels is not None:
             top_s = 1 if top_s is None else top_s
             noise = 0.1 if noise is None else noise
-        elif top_s is None or isinstance(top_s, int):
+        elif top_s is None or isinstance(top_s, int | np.integer):
             # No control signal reaches the top GMM layer: S says nothing there.
             top_s = [top_s] * (len(self.gmm_layers) - 1) + [None]
         noise = 1.0 if noise is None else noise
-        descent = sampling.Descent(self.stack, top_s, noise, sharpening, seed)
+        descent = sampling.Descent(self.stack, top_s, noise, sharpening, seed, merge_prior)
         images = descent.run(control, start=self.stack.index(self.gmm_layers[-1]))
         return (images, descent.likelihoods) if return_likelihoods else images
 
@@ -467,14 +539,17 @@ class DCGMM(keras.Model):
         Args:
             x: templates (N, H, W, C).
             n: variants of each. Default 1.
-            level: L̂, counted in GMM layers from 0: the activities of this layer are its own control signal, so that
-                everything above it stays the template's. 0 reproduces the template most closely, the top layer gives
-                the most freedom. Default: the top one.
-            **options: top_s, noise, sharpening and seed, as in `sample`.
+            level: L̂, counted in GMM layers from 0: this layer chooses its components by the template's activities, and
+                the layers below it by control signals. 0 is closest to the template; the number of GMM layers is no
+                template at all, the top one then drawing from π. (Eq. 10 is misprinted; see results/ERRATA.md.)
+                Default: the top layer.
+            **options: top_s, noise, sharpening, seed and merge_prior, as in `sample`.
 
         Returns:
             An array (N, n, H, W, C).
         """
+        if level == len(self.gmm_layers):
+            return self.sample(len(x) * n, **options).reshape(len(x), n, *self.image_shape)
         index = self._gmm_index(level)
         activities = np.repeat(self.responsibilities(x, layer=index), n, axis=0)
         descent = sampling.Descent(self.stack, **options)
@@ -485,15 +560,17 @@ class DCGMM(keras.Model):
         """Complete damaged images (Sec. II-B5), finding the damage by Eq. 6 where no mask is given.
 
         The top layer draws from its activities (Eq. 8). Below, positions that are inliers keep their activities, and
-        outliers take the control signal from above (Eq. 9). Pixels that only inlier positions of the lowest GMM
-        layer cover are returned as they came; with a mask, all pixels outside it are.
+        outliers take the control signal from above (Eq. 9; the paper's sentence before it says the reverse). Pixels
+        that only inlier positions of the lowest GMM layer cover are returned as they came; with a mask, all pixels
+        outside it are. Without one, what looks ordinary cannot be found: a black hole in a black background is more
+        likely than most strokes.
 
         Args:
             x: damaged images (N, H, W, C).
             mask: where they are damaged, boolean (N, H, W) or (H, W). Default None: the model finds out.
             c: of Eq. 6, without a mask: smaller calls more positions damaged. Default 1.
-            **options: top_s, noise, sharpening and seed, as in `sample`, but that noise is 0.1 by default: a completed
-                image is to be likely rather than typical.
+            **options: top_s, noise, sharpening, seed and merge_prior, as in `sample`, but that noise is 0.1 by
+                default: a completed image is to be likely rather than typical.
 
         Returns:
             An array (N, H, W, C).
@@ -513,7 +590,10 @@ class DCGMM(keras.Model):
             damaged = [~self.inliers(images, c, layer) for layer in range(len(self.gmm_layers))]
             replaced = sampling.covered_pixels(self.stack, damaged[0])
         else:
-            replaced = np.broadcast_to(np.asarray(mask, bool), images.shape[:3])
+            mask = np.asarray(mask, bool)
+            if mask.shape not in (images.shape[:3], images.shape[1:3]):
+                raise ValueError(f"mask must be of shape {images.shape[:3]} or {images.shape[1:3]}, is {mask.shape}")
+            replaced = np.broadcast_to(mask, images.shape[:3])
             damaged = sampling.damaged_positions(self.stack, replaced)
         activities = {g.name: self.responsibilities(images, i) for i, g in enumerate(self.gmm_layers)}
         outliers = {g.name: d[..., None] for g, d in zip(self.gmm_layers, damaged, strict=True)}
@@ -540,9 +620,15 @@ class DCGMM(keras.Model):
 
     def save(self, filepath, overwrite=True, **kwargs):
         """Save as Keras does; a `.keras` file appears at once, and equal models give equal bytes."""
-        super().save(filepath, overwrite=overwrite, **kwargs)
-        if str(filepath).endswith(".keras"):
-            _make_canonical(filepath)
+        path = Path(filepath)
+        if path.suffix != ".keras" or (path.exists() and not overwrite):
+            super().save(filepath, overwrite=overwrite, **kwargs)
+            return
+        beside = path.with_name(f".{os.getpid()}.{path.name}")
+        super().save(beside, **kwargs)
+        members = _canonical_members(beside)
+        beside.unlink()
+        write_archive(path, members)
 
 
 class _TrainingSteps(keras.callbacks.Callback):
@@ -564,12 +650,17 @@ class _Calibration(keras.callbacks.Callback):
         super().__init__()
         self.batches = batches
 
+    def on_train_begin(self, logs=None):
+        # What was gathered from other weights would be wrong without a word.
+        for moments in self.model.moments:
+            moments.reset()
+
     def on_train_end(self, logs=None):
         self.model.calibrate(self.batches)
 
 
-def _make_canonical(path):
-    """Rewrite a `.keras` archive without the times and memory addresses that Keras puts into it."""
+def _canonical_members(path):
+    """Return a `.keras` archive's {name: bytes} without the times and memory addresses that Keras puts into it."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in sorted(archive.namelist())}
     metadata = json.loads(members["metadata.json"])
@@ -578,7 +669,7 @@ def _make_canonical(path):
     members["config.json"] = re.sub(
         rb'("shared_object_id": )(\d+)', lambda m: m[1] + b"%d" % numbers[m[2]], members["config.json"]
     )
-    write_archive(path, members)
+    return members
 
 
 def write_archive(path, members):

@@ -49,9 +49,10 @@ class Moments(keras.layers.Layer):
         Raises:
             RuntimeError: before any image was taken in.
         """
-        if not float(self.count):
+        count = self.count.numpy()
+        if not count:
             raise RuntimeError("no statistics of the training images yet: call fit or calibrate(x) first")
-        deviation = np.sqrt(self.squares.numpy() / float(self.count))
+        deviation = np.sqrt(self.squares.numpy() / count)
         return (likelihoods - self.mean.numpy()) / np.maximum(deviation, np.finfo("float32").tiny)
 
 

@@ -116,11 +116,58 @@ def test_the_summary_says_what_each_layer_is(capsys):
     assert "9 components, 36 features" in printed and "GMM" in printed
 
 
-def test_data_sets_stream_with_a_number_of_steps(tmp_path):
+def test_data_sets_stream_with_a_number_of_steps_that_is_kept():
     endless = tf.data.Dataset.from_tensor_slices(images()).batch(20).repeat()
+    model = DCGMM.from_spec(SPEC, input_shape=(14, 14, 1))
+    model.compile()
+    model.fit(endless, epochs=3, steps_per_epoch=7, verbose=0)
+    assert int(model.annealings[0].steps) == 21
+    assert float(model.moments[0].count) == 140
+    assert model.steps_per_execution == 50
+
+
+def test_a_frozen_layer_does_not_move_and_the_others_do():
     model = small_model()
-    model.fit(endless, epochs=3, steps_per_epoch=10, verbose=0)
-    assert float(model.moments[0].count) == 200
+    model.gmm_layers[0].trainable = False
+    frozen, free = (layer.means for layer in model.gmm_layers)
+    model.fit(images(), epochs=2, batch_size=20, verbose=0)
+    np.testing.assert_array_equal(model.gmm_layers[0].means, frozen)
+    assert not np.array_equal(model.gmm_layers[1].means, free)
+
+
+def test_a_checkpoint_from_within_fit_has_no_stale_moments(tmp_path):
+    model = small_model()
+    model.fit(images(), epochs=1, verbose=0)
+    checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "m.keras")
+    model.fit(images(), epochs=1, verbose=0, callbacks=[checkpoint])
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    with pytest.raises(RuntimeError, match="calibrate"):
+        loaded.inliers(images())
+    loaded.calibrate(images())
+    np.testing.assert_allclose(loaded.standardised_scores(images()), model.standardised_scores(images()), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("batch", "error", "message"),
+    [
+        (np.full((20, 14, 14, 1), np.nan, "float32"), tf.errors.InvalidArgumentError, "not finite or beyond"),
+        (np.zeros((20, 13, 14, 1), "float32"), ValueError, r"shape \(batch, 14, 14, 1\)"),
+        (np.zeros((20, 14, 14), "float32"), ValueError, r"shape \(batch, 14, 14, 1\)"),
+    ],
+)
+def test_data_sets_are_checked_like_arrays(batch, error, message):
+    with pytest.raises(error, match=message):
+        small_model().fit(tf.data.Dataset.from_tensors(batch), epochs=1, verbose=0)
+
+
+def test_a_data_set_of_bytes_trains_and_one_without_labels_is_refused():
+    grey = np.zeros((20, 14, 14, 1), "uint8")
+    model = small_model()
+    model.fit(tf.data.Dataset.from_tensors(grey), epochs=1, verbose=0, validation_data=(images(),))
+    classifier = DCGMM.from_spec(SPEC + " C(3)", input_shape=(14, 14, 1))
+    classifier.compile()
+    with pytest.raises(ValueError, match="needs pairs of images and integer labels"):
+        classifier.fit(tf.data.Dataset.from_tensors(grey), epochs=1)
 
 
 MIRRORED = """

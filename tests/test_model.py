@@ -161,7 +161,7 @@ from dcgmm import DCGMM
 model = DCGMM.from_spec(sys.argv[1], seed=5)
 model.compile()
 x = np.random.default_rng(0).random((2000, 28, 28, 1), dtype="float32")
-model.fit(x, epochs=2, verbose=0, shuffle=False)
+model.fit(x, epochs=2, verbose=0)
 model.save(sys.argv[2])
 print(hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest())
 """
@@ -279,6 +279,42 @@ def test_the_numbers_of_a_training_change_only_with_the_numerics_version():
 def test_sampling_arguments_are_checked(arguments):
     with pytest.raises(ValueError, match=f"^{next(iter(arguments))} must be"):
         DCGMM.from_spec("2L-d").sample(**{"n": 3, **arguments})
+
+
+def test_images_far_beyond_one_are_announced():
+    model = DCGMM.from_spec("1L")
+    with pytest.warns(UserWarning, match="up to 255 lose precision in float32"):
+        model.score_samples(np.full((1, 28, 28, 1), 255.0))
+
+
+def test_the_hyperparameters_of_the_mixtures_reach_every_layer():
+    model = DCGMM.from_spec("2L-d", gmm={"max_precision": 4.0, "start_precision": 1.0, "centroid_range": 0.5})
+    for layer in model.gmm_layers:
+        assert np.all(layer.precisions == 1)
+        assert 0.45 < np.abs(layer.means).max() <= 0.5
+    model.compile(learning_rate=10.0)
+    model.fit(np.zeros((100, 28, 28, 1)), epochs=2, batch_size=10, verbose=0)
+    assert max(layer.precisions.max() for layer in model.gmm_layers) == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"gmm": {"max_precision": -1}}, "expected max_precision > 0"),
+        ({"gmm": {"start_precision": 30}}, "start_precision in"),
+        ({"rates": (1, 1)}, "three factors"),
+        ({"rates": (1, -1, 0)}, "three factors"),
+        ({"centroid_phase": 1.5}, "share of the epochs"),
+    ],
+)
+def test_hyperparameters_outside_their_range_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        DCGMM.from_spec("1L", **arguments)
+
+
+def test_two_layers_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="a name of its own"):
+        DCGMM([Folding(28), GMM(4, name="g"), GMM(4, name="g")], input_shape=(28, 28, 1))
 
 
 def test_a_layer_that_is_not_there_is_named():
