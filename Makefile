@@ -35,7 +35,7 @@ test: $(READY) ## Lint, unit tests, and the committed notebooks executed again a
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	@results=$$(mktemp -d) && trap 'rm -rf "$$results"' EXIT && trap 'exit 130' INT TERM && \
-	DCGMM_RESULTS="$$results" $(RUN) .venv/bin/pytest tests results/paper/notebooks --nbval-lax
+	DCGMM_TRAIN=never DCGMM_RESULTS="$$results" $(RUN) .venv/bin/pytest tests results/paper/notebooks --nbval-lax
 
 test-long: export DCGMM_LONG := 1
 test-long: test ## The same with the long fault and kill suites at full counts

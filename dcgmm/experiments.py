@@ -9,7 +9,6 @@ import argparse
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 import zipfile
@@ -27,7 +26,7 @@ import yaml
 from tqdm import tqdm
 
 from dcgmm import datasets, metrics
-from dcgmm.architectures import resolve
+from dcgmm.architectures import file_name, resolve
 from dcgmm.model import DCGMM, write_archive
 
 NUMERICS = (Path(__file__).parent / "numerics.txt").read_text().split()[0]
@@ -107,7 +106,7 @@ class Training:
     @property
     def name(self):
         """The architecture's name, in a form that fits a file's."""
-        return re.sub(r"[^\w-]+", "-", self.architecture).strip("-")
+        return file_name(self.architecture)
 
 
 def _digest(value):
@@ -239,6 +238,8 @@ def _find_or_train(training, repetition):
     for path in (training.stored(repetition), training.collected("models")):
         if _matches(path, record):
             return path
+    if os.environ.get("DCGMM_TRAIN") == "never":
+        raise RuntimeError(f"neither the store nor the committed models have {record}, and DCGMM_TRAIN=never")
     # In a process of its own, where the number of threads can still be set.
     command = [sys.executable, "-m", "dcgmm.experiments", "repetition", f"--repetition={repetition}"]
     command += [f"--{name}={value}" for name, value in asdict(training).items()]

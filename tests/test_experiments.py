@@ -31,7 +31,8 @@ def set_params(folder, **changed):
 
 
 def run(folder, *arguments):
-    environment = {name: value for name, value in os.environ.items() if name != "DCGMM_RESULTS"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DCGMM_")}
+    environment |= {name: value for name, value in os.environ.items() if name == "DCGMM_DATA"}
     command = [sys.executable, "-m", "dcgmm.experiments", *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
