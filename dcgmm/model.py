@@ -1,5 +1,6 @@
 """The DCGMM itself: a chain of layers as a `keras.Model`, trained end to end by gradient descent (Sec. II-B1)."""
 
+import gc
 import json
 import math
 import os
@@ -370,6 +371,9 @@ class DCGMM(keras.Model):
             )
         finally:
             self.steps_per_execution = per_execution
+            # The pipeline's functions hold the images in reference cycles, which Python would keep for long.
+            del x, callbacks
+            gc.collect()
 
     def evaluate(self, x, y=None, batch_size=500, **kwargs):
         """Return the loss and the exact log-likelihood of every GMM layer, in nats a position; as in `keras.Model`.
