@@ -205,6 +205,9 @@ class DCGMM(keras.Model):
             batches = self._checked_data_set(x)
         else:
             batches = tf.data.Dataset.from_tensor_slices((self._checked(x),)).batch(batch_size)
+        self._gather_moments(batches)
+
+    def _gather_moments(self, batches):
         for moments in self.moments:
             moments.reset()
         for images, *_ in batches:
@@ -341,10 +344,12 @@ class DCGMM(keras.Model):
             batch_size: images a step. Default 100.
             validation_data: images to evaluate after every epoch. Default None.
             callbacks: Keras callbacks. Default None.
-            **kwargs: as in `keras.Model.fit`.
+            **kwargs: as in `keras.Model.fit`, but for shuffle and validation_split.
 
         Raises:
-            ValueError: if images have the wrong shape, or pixels that are not finite, or labels do not fit.
+            ValueError: if images have the wrong shape, or pixels that are not finite, or labels do not fit, or an
+                argument cannot be. A batch of a `tf.data.Dataset` is checked when its turn comes, and a pixel in it
+                that is not finite is a `tf.errors.InvalidArgumentError`.
         """
         if epochs < 1 or batch_size < 1:
             raise ValueError(f"epochs and batch_size must be at least 1, received {epochs} and {batch_size}")
@@ -660,7 +665,7 @@ class _Calibration(keras.callbacks.Callback):
             moments.reset()
 
     def on_train_end(self, logs=None):
-        self.model.calibrate(self.batches)
+        self.model._gather_moments(self.batches)
 
 
 def _canonical_members(path):
