@@ -13,7 +13,7 @@ import subprocess
 import sys
 import zipfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,15 +23,17 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 import yaml
+from sklearn.cluster import KMeans
 from tqdm import tqdm
 
-from dcgmm import datasets, metrics
+from dcgmm import datasets, metrics, outliers
 from dcgmm.architectures import file_name, resolve
 from dcgmm.model import DCGMM, write_archive
 
 NUMERICS = (Path(__file__).parent / "numerics.txt").read_text().split()[0]
 CLASSES = {"all": tuple(range(10)), "0-4": tuple(range(5))}
 TRAINING_KEYS = ("epochs", "batch_size", "learning_rate", "centroid_phase", "annealing", "threads")
+CHANGES = (*TRAINING_KEYS, "optimizer", "gmm", "start", "layerwise")
 
 
 @cache
@@ -66,16 +68,22 @@ class Training:
         dataset: `"mnist"` or `"fashion_mnist"`.
         classes: `"all"` or `"0-4"`.
         scale: `"quick"` or `"paper"`.
+        changes: what differs from the scale's settings, as a dict: any of its keys; `optimizer`, a Keras name; `gmm`,
+            the arguments of every `GMM`; `start="k-means"`, where the lowest centroids start; `layerwise=True`, one
+            GMM layer after the other, from the lowest, each for all epochs. Default: nothing.
     """
 
     architecture: str
     dataset: str
     classes: str = "all"
     scale: str = "quick"
+    changes: dict = field(default_factory=dict)
 
     def __post_init__(self):
         """Check the names."""
         resolve(self.architecture)
+        if unknown := set(self.changes) - set(CHANGES):
+            raise ValueError(f"unknown changes {sorted(unknown)}: expected some of {', '.join(CHANGES)}")
         datasets.fingerprint(self.dataset)
         settings(self.scale)
         if self.classes not in CLASSES:
@@ -92,6 +100,7 @@ class Training:
             "seed": asked["seed"] + repetition,
             "numerics": NUMERICS,
             **{key: asked[key] for key in TRAINING_KEYS},
+            **self.changes,
         }
 
     def stored(self, repetition=0):
@@ -105,8 +114,8 @@ class Training:
 
     @property
     def name(self):
-        """The architecture's name, in a form that fits a file's."""
-        return file_name(self.architecture)
+        """The architecture's name and the changes, in a form that fits a file's."""
+        return file_name(" ".join([self.architecture, *(f"{key} {value}" for key, value in self.changes.items())]))
 
 
 def _digest(value):
@@ -143,13 +152,8 @@ def train_repetition(training, repetition=0, verbose=2):
     keras.backend.clear_session()  # names would otherwise count what this process trained before
     x, y, x_test, y_test = datasets.load_dataset(training.dataset)
     x, y = datasets.select_classes(x, y, record["classes"])
-    x_test, y_test = datasets.select_classes(x_test, y_test, record["classes"])
-    arguments = {key: record[key] for key in ("seed", "annealing", "centroid_phase")}
-    model = DCGMM.from_spec(record["architecture"], **arguments)
-    model.compile(learning_rate=record["learning_rate"])
-    labels, test_labels = (y, y_test) if model.classifier else (None, None)
-    history = model.fit(x, labels, epochs=record["epochs"], batch_size=record["batch_size"], verbose=verbose).history
-    notes = {"record": record, "metrics": evaluate(model, x_test, test_labels), "history": history}
+    model, history = _fit(record, x, y, verbose)
+    notes = {"record": record, "metrics": evaluate(model, x_test, y_test, record["classes"]), "history": history}
 
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.stem}.{os.getpid()}.keras")
@@ -159,6 +163,29 @@ def train_repetition(training, repetition=0, verbose=2):
     half.unlink()
     write_archive(path, members | {f"{name}.json": json.dumps(note).encode() for name, note in notes.items()})
     return path
+
+
+def _fit(record, x, y, verbose):
+    """Return the model that a record describes, and the course of its training."""
+    layers = resolve(record["architecture"]).split()
+    tops = [i for i, layer in enumerate(layers, start=1) if layer.startswith("G")] if record.get("layerwise") else []
+    arguments = {key: record[key] for key in ("seed", "annealing", "centroid_phase")}
+    below, history = None, {}
+    for end in tops or [len(layers)]:
+        model = DCGMM.from_spec(" ".join(layers[:end]), x.shape[1:], gmm=record.get("gmm"), **arguments)
+        if record.get("start") == "k-means":
+            lowest = model.gmm_layers[0]
+            patches = np.reshape(model.stack[0](x[:10_000]), (-1, lowest.n_features))
+            lowest.mu.assign(KMeans(lowest.n_components, random_state=record["seed"]).fit(patches).cluster_centers_)
+        for trained_layer, layer in zip(below.stack if below else (), model.stack):
+            layer.set_weights(trained_layer.get_weights())
+            layer.trainable = False
+        config = {"learning_rate": record["learning_rate"]}
+        model.compile(keras.optimizers.get({"class_name": record.get("optimizer", "SGD"), "config": config}))
+        labels = y if model.classifier else None
+        fit = model.fit(x, labels, epochs=record["epochs"], batch_size=record["batch_size"], verbose=verbose)
+        below, history = model, history | fit.history
+    return model, history
 
 
 def train_grid(trainings):
@@ -180,34 +207,68 @@ def train_grid(trainings):
             progress.write(f"trained {futures[future].name}", file=sys.stderr)
 
 
-def evaluate(model, x, y=None):
-    """Return a model's clustering metrics and log-likelihoods on test images, a dict of numbers.
+def evaluate(model, x, y, classes):
+    """Return what is reported of every repetition, a dict of numbers.
 
-    With labels y, a classifier's accuracy is among them.
-    Clusters are the most responsible components of the top layer, distances those of pixels. Dunn's index is given
-    for the first 1,000 images, which gives values at the paper's level, and for all.
+    From test images x (N, H, W, C), their labels y (N,) and the classes that the model was trained on:
+
+    - `dunn`, `davies_bouldin`, `components_in_use`: clusters are the most responsible components of the top layer,
+      distances those of pixels. Given for the first 1,000 images, which gives Dunn's index the paper's level, and
+      for `_all` of them.
+    - `log_likelihood_<i>`: of each GMM layer, nats a position.
+    - `auc_<i>`: how well GMM layer i tells the trained classes from the others, where there are others.
+    - `distinct`, `diversity`, `sharpness`: of 100 samples as `paper_samples` draws them.
+    - `accuracy`: where there is a classifier.
     """
+    known = np.isin(y, classes)
+    outlying, x, y = x[~known], x[known], y[known]
+    layers = range(len(model.gmm_layers))
     clusters = model.predict_clusters(x)
-    top = model.gmm_layers[-1]
-    return {
+    numbers = {
         "dunn": metrics.dunn_index(x[:1000], clusters[:1000]),
         "dunn_all": metrics.dunn_index(x, clusters),
         "davies_bouldin": metrics.davies_bouldin(x[:1000], clusters[:1000]),
         "davies_bouldin_all": metrics.davies_bouldin(x, clusters),
         "components_in_use": metrics.components_in_use(clusters),
-        "components": top.n_components,
-        **{
-            f"log_likelihood_{i}": float(model.log_likelihood(x, layer=i).mean(dtype="float64"))
-            for i in range(len(model.gmm_layers))
-        },
-        **({} if y is None else {"accuracy": float(np.mean(model.predict(x, verbose=0).argmax(axis=-1) == y))}),
+        "components": model.gmm_layers[-1].n_components,
     }
+    for i in layers:
+        numbers[f"log_likelihood_{i}"] = float(model.log_likelihood(x, layer=i).mean(dtype="float64"))
+    for i in layers if len(outlying) else ():
+        scores = (model.standardised_scores(images, layer=i) for images in (x, outlying))
+        numbers[f"auc_{i}"] = outliers.auc(*scores)
+    samples = paper_samples(model, 100, seed=model.seed)
+    numbers |= {
+        "distinct": len(np.unique(samples, axis=0)),
+        "diversity": metrics.nearest_distance(samples),
+        "sharpness": metrics.sharpness(samples),
+    }
+    if model.classifier:
+        numbers["accuracy"] = float(np.mean(model.predict(x, verbose=0).argmax(axis=-1) == y))
+    return numbers
+
+
+def paper_samples(model, n, seed=0, top_s=1, noise=0.1, **options):
+    """Return n samples as Figs. 4 to 7 show them: centroids on the pixels, and a little noise above them.
+
+    Most trained precisions stand at their upper bound, where noise says more about the bound than about images.
+
+    Args:
+        model: a trained `DCGMM`.
+        n: how many.
+        seed: an integer. Default 0.
+        top_s: S of top-S sampling. Default 1.
+        noise: factor on the noise of all GMM layers but the lowest, which has none. Default 0.1.
+        **options: further arguments of `DCGMM.sample`.
+    """
+    noises = [0.0] + [noise] * (len(model.gmm_layers) - 1)
+    return model.sample(n, top_s=top_s, noise=noises, seed=seed, **options)
 
 
 # --- What notebooks ask for ---------------------------------------------------------------------------------------
 
 
-def trained(architecture, dataset, classes="all", scale="quick", repetition=0):
+def trained(architecture, dataset, classes="all", scale="quick", repetition=0, **changes):
     """Return a trained `DCGMM`: from the store, else the committed models, else trained on the spot.
 
     Args:
@@ -216,20 +277,23 @@ def trained(architecture, dataset, classes="all", scale="quick", repetition=0):
         classes: `"all"` or `"0-4"`, what to train on. Default `"all"`.
         scale: `"quick"` or `"paper"`, a block of params.yaml. Default `"quick"`.
         repetition: which one, 0 the first. Default 0.
+        **changes: as in `Training`, such as `optimizer="adam"`.
     """
-    training = Training(architecture, dataset, classes, scale)
+    training = Training(architecture, dataset, classes, scale, changes)
     return keras.models.load_model(_find_or_train(training, repetition))
 
 
-def repetitions(architecture, dataset, classes="all", scale="quick"):
-    """Return the metrics of every repetition of a training, a DataFrame with one row each."""
-    training = Training(architecture, dataset, classes, scale)
-    record, collected = training.record(), training.collected("repetitions")
-    if collected.exists() and _matches(training.collected("models"), record):
-        table = pd.read_csv(collected)
-        if len(table) == settings(scale)["repetitions"]:
+def repetitions(architecture, dataset, classes="all", scale="quick", **changes):
+    """Return the metrics of every repetition of a training, a DataFrame with one row each; see `evaluate`."""
+    training = Training(architecture, dataset, classes, scale, changes)
+    asked = range(settings(scale)["repetitions"])
+    collected = training.collected("repetitions")
+    if collected.exists():
+        table = pd.read_csv(collected, index_col="repetition")
+        if list(table.pop("record")) == [_digest(training.record(i)) for i in asked]:
             return table
-    return pd.DataFrame([read(_find_or_train(training, i), "metrics") for i in range(settings(scale)["repetitions"])])
+    rows = [read(_find_or_train(training, i), "metrics") for i in asked]
+    return pd.DataFrame(rows).rename_axis("repetition")
 
 
 def _find_or_train(training, repetition):
@@ -242,7 +306,8 @@ def _find_or_train(training, repetition):
         raise RuntimeError(f"neither the store nor the committed models have {record}, and DCGMM_TRAIN=never")
     # In a process of its own, where the number of threads can still be set.
     command = [sys.executable, "-m", "dcgmm.experiments", "repetition", f"--repetition={repetition}"]
-    command += [f"--{name}={value}" for name, value in asdict(training).items()]
+    asked = {**asdict(training), "changes": json.dumps(training.changes)}
+    command += [f"--{name}={value}" for name, value in asked.items()]
     with subprocess.Popen(command, cwd=root(), stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             print(line, end="", flush=True, file=sys.stderr)  # not into what a notebook is compared by
@@ -314,13 +379,24 @@ def train_stage(dataset, classes, scale):
     """Train every architecture of a scale on some classes of a data set, and collect what came out.
 
     Written for each architecture: the first repetition's model and history, the metrics of each repetition, and their
-    worst values, which are what the paper reports.
+    worst values, which are what the paper reports. On classes 0-4 also the ablations, of which only the metrics are
+    kept.
     """
-    trainings = [Training(name, dataset, classes, scale) for name in settings(scale)["architectures"]]
-    train_grid(trainings)
-    for training in trainings:
-        paths = [training.stored(i) for i in range(settings(scale)["repetitions"])]
+    asked = settings(scale)
+    trainings = [Training(name, dataset, classes, scale) for name in asked["architectures"]]
+    ablations = [
+        Training(ablation["architecture"], dataset, classes, scale, ablation.get("changes", {}))
+        for ablation in asked["ablations"]
+        if classes == "0-4"
+    ]
+    train_grid(trainings + ablations)
+    for training in trainings + ablations:
+        paths = [training.stored(i) for i in range(asked["repetitions"])]
         repeated = pd.DataFrame([read(path, "metrics") for path in paths])
+        table = repeated.assign(record=[path.stem for path in paths])
+        _write(training.collected("repetitions"), table.to_csv(index_label="repetition", lineterminator="\n"))
+        if training in ablations:
+            continue
         history = pd.DataFrame(read(paths[0], "history")).rename_axis("epoch")
         worst = {
             "dunn": repeated.dunn.min(),
@@ -329,7 +405,6 @@ def train_stage(dataset, classes, scale):
         }
         _write(training.collected("models"), paths[0].read_bytes())
         _write(training.collected("history"), history.to_csv(lineterminator="\n"))
-        _write(training.collected("repetitions"), repeated.to_csv(index_label="repetition", lineterminator="\n"))
         _write(training.collected("metrics"), json.dumps(worst) + "\n")
 
 
@@ -397,6 +472,7 @@ def main(arguments=None):
     stage["notebook"].add_argument("name", help="a file of notebooks/, without .ipynb")
     stage["repetition"].add_argument("--architecture", required=True, help="a name of Table I or a specification")
     stage["repetition"].add_argument("--repetition", type=int, default=0)
+    stage["repetition"].add_argument("--changes", type=json.loads, default={}, help="what differs, as JSON")
     for name in ("train", "repetition"):
         stage[name].add_argument("--classes", default="all", choices=list(CLASSES))
     for name in ("train", "repetition", "notebook"):
@@ -410,7 +486,8 @@ def main(arguments=None):
     elif asked.stage == "train":
         train_stage(asked.dataset, asked.classes, asked.scale)
     elif asked.stage == "repetition":
-        train_repetition(Training(asked.architecture, asked.dataset, asked.classes, asked.scale), asked.repetition)
+        training = Training(asked.architecture, asked.dataset, asked.classes, asked.scale, asked.changes)
+        train_repetition(training, asked.repetition)
     elif asked.stage == "notebook":
         notebook_stage(asked.name, asked.dataset, asked.scale)
     else:

@@ -1,9 +1,14 @@
-"""What figures share: their style, grids of images, and how they are published."""
+"""What notebooks show: figures in one style, grids of images, and the verdicts on the paper's claims."""
+
+import json
+import string
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from IPython.display import Image, Markdown, display
+
+from dcgmm.claims import CLAIMS, verdict
 
 WIDTH = 7.2  # inches: the text width of a two-column paper
 PALETTE = sns.color_palette("colorblind")
@@ -36,6 +41,13 @@ def image_grid(ax, images, columns, title=None, letters=None):
         ax.set_title(title)
 
 
+def duplicate_letters(images):
+    """Return a letter for every image that occurs more than once, the same for equal images, and "" for the others."""
+    _, kind, counts = np.unique(images.reshape(len(images), -1), axis=0, return_inverse=True, return_counts=True)
+    letter = dict(zip(np.flatnonzero(counts > 1), string.ascii_letters))
+    return [letter.get(k, "") for k in kind]
+
+
 def publish(figure, report, name, caption, alt):
     """Save a figure as PNG and PDF with its caption beside it, and display both.
 
@@ -54,3 +66,18 @@ def publish(figure, report, name, caption, alt):
     caption = f"{caption} {report.provenance}"
     path.with_suffix(".md").write_text(f"![{alt}]({name}.png)\n\n{caption}\n", encoding="utf-8")
     display(Image(path.with_suffix(".png"), alt=alt, width=int(100 * WIDTH)), Markdown(f"*{caption}*"))
+
+
+def judge(report, claim, checks, numbers):
+    """Save the verdict on one of the paper's claims, and display it.
+
+    Args:
+        report: an `experiments.Report`.
+        claim: a key of `CLAIMS`, such as `"C5"`.
+        checks: booleans, the parts of the claim: it is kept where all hold, partly kept where some do.
+        numbers: a sentence with the numbers that decide, with their interval over repetitions where there is one.
+    """
+    judged = {"claim": claim, "statement": CLAIMS[claim], "verdict": verdict(checks), "numbers": numbers}
+    path = report.folder("tables") / f"{claim}.json"
+    path.write_text(json.dumps(judged, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    display(Markdown(f"> **{claim}: {judged['verdict']}.** *{judged['statement']}*\n>\n> {numbers}"))

@@ -1,7 +1,9 @@
-"""Numbers about clusterings; they know nothing of models."""
+"""Numbers about clusterings, samples and repetitions; they know nothing of models."""
 
 import numpy as np
+from scipy import stats
 from sklearn.metrics import davies_bouldin_score, euclidean_distances
+from sklearn.neighbors import NearestNeighbors
 
 
 def dunn_index(x, labels):
@@ -47,6 +49,35 @@ def components_in_use(labels, min_share=0.001):
     """Return how many components win at least `min_share` of the points, given the winner of each, (N,)."""
     counts = np.unique(labels, return_counts=True)[1]
     return int(np.sum(counts >= min_share * len(labels)))
+
+
+def sharpness(images):
+    """Return the steepness of edges in images (N, H, W, C), in grey value per pixel.
+
+    It is Σ|∇x|² / Σ|∇x| over all pixels, the mean gradient where there is one. (The mean of |∇x| alone would not do:
+    blurring widens an edge but leaves the sum of its gradients as it was.) NaN for images without any edge.
+    """
+    gradient = np.hypot(*np.gradient(np.asarray(images, "float64"), axis=(1, 2)))
+    return float(np.sum(gradient**2) / total) if (total := np.sum(gradient)) else float("nan")
+
+
+def nearest_distance(images, others=None):
+    """Return the mean distance of images (N, ...) to the most similar of others (M, ...), as RMS over pixels.
+
+    Without others, to the most similar of the images themselves other than itself: their diversity.
+    """
+    neighbours = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(_flat(images if others is None else others))
+    distances, _ = neighbours.kneighbors(None if others is None else _flat(images))
+    return float(distances.mean() / np.sqrt(np.prod(images.shape[1:])))
+
+
+def interval(values, confidence=0.95):
+    """Return (low, high), Student's confidence interval of the mean of repetitions, a NaN pair for fewer than two."""
+    values = np.asarray(values, "float64")
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)
+    return float(values.mean() - half), float(values.mean() + half)
 
 
 def _flat(x):

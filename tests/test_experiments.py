@@ -26,7 +26,7 @@ def project(tmp_path_factory):
 
 
 def set_params(folder, **changed):
-    block = {**PARAMS, "architectures": ["2L-b", "1L"], **changed}
+    block = {**PARAMS, "architectures": ["2L-b", "1L"], "ablations": [], **changed}
     (folder / "params.yaml").write_text(yaml.safe_dump({"quick": block}))
 
 
@@ -86,16 +86,16 @@ def test_a_repetition_with_other_parameters_is_never_reused(project):
 
 
 def test_a_notebook_trains_what_is_missing_and_executes_to_the_same_bytes(project):
-    arguments = ("notebook", "sampling", "--dataset=mnist")
+    arguments = ("notebook", "05-sampling", "--dataset=mnist")
     run(project, *arguments)
     first = contents(project / "results")
     run(project, *arguments)
     assert contents(project / "results") == first
     made = {str(path.relative_to("quick")) for path in first if path.parts[0] == "quick"}
-    expected = {f"figures/sampling-mnist/samples.{suffix}" for suffix in ("png", "pdf", "md")}
-    expected |= {f"tables/sampling-mnist/samples.{suffix}" for suffix in ("csv", "md")}
-    assert made >= expected | {"notebooks/sampling-mnist.ipynb"}
-    cells = json.loads(first[Path("quick/notebooks/sampling-mnist.ipynb")])["cells"]
+    expected = {f"figures/05-sampling-mnist/samples.{suffix}" for suffix in ("png", "pdf", "md")}
+    expected |= {f"tables/05-sampling-mnist/samples.{suffix}" for suffix in ("csv", "md")}
+    assert made >= expected | {"notebooks/05-sampling-mnist.ipynb"}
+    cells = json.loads(first[Path("quick/notebooks/05-sampling-mnist.ipynb")])["cells"]
     assert any("injected-parameters" in cell["metadata"].get("tags", []) for cell in cells)
     listing = run(project, "made", "results/quick")
     assert all(Path(path).name in listing for path in made if path.split("/")[0] in ("figures", "tables", "notebooks"))

@@ -1,0 +1,31 @@
+"""What the paper claims, each claim judged by a number in exactly one notebook."""
+
+CLAIMS = {
+    "C1": "A DCGMM is better than a flat GMM at clustering, sampling and outlier detection; a flat one needs very many "
+    "components to describe images well (Abstract).",
+    "C2": "The best outlier detector is a deep convolutional instance (Sec. III-C).",
+    "C3": "The deep instances without convolution, 2L-d and 3L-b, detect outliers worst (Sec. III-C).",
+    "C4": "Deep instances without convolution cluster best, convolutional ones worse (Sec. III-D).",
+    "C5": "As the first filter shrinks, samples become sharper and more diverse (Sec. III-E a).",
+    "C6": "They do so at essentially no additional computational cost (Sec. III-E a).",
+    "C7": "Instances without convolution produce duplicate samples (Fig. 4).",
+    "C8": "A larger S makes more diverse but also more corrupted samples; the good S depends on the problem "
+    "(Sec. III-E b).",
+    "C9": "Sharpening makes outlines sharper and does not change the overall shape (Sec. III-E c).",
+    "C10": "The centroids of upper layers are very sparse, and can be read (Sec. III-B).",
+    "C11": "A random start suffices: no k-means initialisation is needed (Sec. I-A).",
+    "C12": "Layers can be optimised independently of each other (Sec. V).",
+    "C13": "Adam and RMSProp are incompatible with GMM optimisation (Sec. II-B1).",
+    "C14": "A typical training run takes about 2 minutes on a GeForce GTX 1080 (Sec. VI).",
+    "C15": "The number of distinct control signals grows as the product over layers of S to the number of positions "
+    "(Sec. VI).",
+}
+VERDICTS = ("kept", "partly kept", "not kept")
+
+
+def verdict(checks):
+    """Return "kept" where all checks hold, "not kept" where none does, else "partly kept"."""
+    checks = [bool(check) for check in checks]
+    if not checks:
+        raise ValueError("a verdict needs at least one check, received none")
+    return VERDICTS[0 if all(checks) else 1 if any(checks) else 2]
