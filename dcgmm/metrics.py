@@ -80,5 +80,14 @@ def interval(values, confidence=0.95):
     return float(values.mean() - half), float(values.mean() + half)
 
 
+def describe(values, digits=2):
+    """Return the mean of repetitions in words, with its 95 % interval where there are at least two of them."""
+    values = np.asarray(values, "float64")
+    mean, (low, high) = f"{values.mean():.{digits}f}", interval(values)
+    if len(values) < 2:
+        return f"{mean} (one repetition)"
+    return f"{mean} (95 % interval {low:.{digits}f} to {high:.{digits}f}, {len(values)} repetitions)"
+
+
 def _flat(x):
     return np.reshape(np.asarray(x, "float64"), (len(x), -1))
