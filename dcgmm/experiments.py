@@ -290,8 +290,8 @@ def repetitions(architecture, dataset, classes="all", scale="quick", **changes):
     collected = training.collected("repetitions")
     if collected.exists():
         table = pd.read_csv(collected, index_col="repetition")
-        if list(table.pop("record")) == [_digest(training.record(i)) for i in asked]:
-            return table
+        if list(table.get("record", ())) == [_digest(training.record(i)) for i in asked]:
+            return table.drop(columns="record")
     rows = [read(_find_or_train(training, i), "metrics") for i in asked]
     return pd.DataFrame(rows).rename_axis("repetition")
 
