@@ -7,7 +7,7 @@ CLAIMS = {
     "C3": "The deep instances without convolution, 2L-d and 3L-b, detect outliers worst (Sec. III-C).",
     "C4": "Deep instances without convolution cluster best, convolutional ones worse (Sec. III-D).",
     "C5": "As the first filter shrinks, samples become sharper and more diverse (Sec. III-E a).",
-    "C6": "They do so at essentially no additional computational cost (Sec. III-E a).",
+    "C6": "Smaller first filters come at essentially no additional computational cost (Sec. III-E a).",
     "C7": "Instances without convolution produce duplicate samples (Fig. 4).",
     "C8": "A larger S makes more diverse but also more corrupted samples; the good S depends on the problem "
     "(Sec. III-E b).",

@@ -356,6 +356,11 @@ class Report:
         return table
 
     @property
+    def repetitions(self):
+        """How many repetitions of each training the numbers rest on."""
+        return settings(self.scale)["repetitions"]
+
+    @property
     def provenance(self):
         """What every caption ends with: data set, scale, seed and the version of the code."""
         epochs = settings(self.scale)["epochs"]

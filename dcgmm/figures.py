@@ -75,8 +75,11 @@ def judge(report, claim, checks, numbers):
         report: an `experiments.Report`.
         claim: a key of `CLAIMS`, such as `"C5"`.
         checks: booleans, the parts of the claim: it is kept where all hold, partly kept where some do.
-        numbers: a sentence with the numbers that decide, with their interval over repetitions where there is one.
+        numbers: a sentence or two with the numbers that decide; `metrics.describe` puts intervals into it. How many
+            repetitions they rest on is added.
     """
+    n = report.repetitions
+    numbers += " (One repetition, so no intervals.)" if n == 1 else f" (In brackets: 95 % intervals, {n} repetitions.)"
     judged = {"claim": claim, "statement": CLAIMS[claim], "verdict": verdict(checks), "numbers": numbers}
     path = report.folder("tables") / f"{claim}.json"
     path.write_text(json.dumps(judged, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

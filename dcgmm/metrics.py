@@ -81,12 +81,10 @@ def interval(values, confidence=0.95):
 
 
 def describe(values, digits=2):
-    """Return the mean of repetitions in words, with its 95 % interval where there are at least two of them."""
-    values = np.asarray(values, "float64")
-    mean, (low, high) = f"{values.mean():.{digits}f}", interval(values)
-    if len(values) < 2:
-        return f"{mean} (one repetition)"
-    return f"{mean} (95 % interval {low:.{digits}f} to {high:.{digits}f}, {len(values)} repetitions)"
+    """Return the mean of repetitions as text, followed by its 95 % interval in brackets where there is one."""
+    low, high = interval(values)
+    bracket = "" if np.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{np.mean(values):.{digits}f}{bracket}"
 
 
 def _flat(x):
