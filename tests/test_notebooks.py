@@ -1,0 +1,96 @@
+"""The notebooks as they are committed: clean sources, executed copies that nbval holds to their tables."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from nbclient import NotebookClient
+
+from dcgmm import claims, datasets
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
+CHECKED = re.compile(r"^# NBVAL_CHECK_OUTPUT$", re.MULTILINE)
+
+
+def tagged(notebook, tag):
+    return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_a_source_is_clean_parameterised_and_has_a_table_to_hold(path):
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    (parameters,) = tagged(notebook, "parameters")
+    assert {"dataset", "scale", "seed"} <= set(re.findall(r"^(\w+) = ", parameters.source, re.MULTILINE))
+    mentions = [cell for cell in code if "NBVAL_CHECK_OUTPUT" in cell.source]
+    # With words behind it on its line, nbval overlooks the comment without a word.
+    assert mentions and all(CHECKED.search(cell.source) for cell in mentions)
+    text = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    assert text[0].startswith("# ") and "**Try next:**" in text[-1]
+
+
+def test_every_claim_is_judged_in_one_notebook_and_its_verdicts_are_committed():
+    judged = [c for path in SOURCES for c in re.findall(r'\\"(C\d+)\\",', path.read_text())]
+    assert sorted(judged) == sorted(claims.CLAIMS)
+    for dataset in datasets.DATASETS:
+        found = [json.loads(p.read_text()) for p in (ROOT / "results/paper/tables").glob(f"*-{dataset}/C*.json")]
+        assert sorted(verdict["claim"] for verdict in found) == sorted(claims.CLAIMS)
+        assert all(verdict["statement"] == claims.CLAIMS[verdict["claim"]] for verdict in found)
+
+
+def test_every_notebook_is_committed_executed_for_both_data_sets():
+    executed = {path.stem for path in (ROOT / "results/paper/notebooks").glob("*.ipynb")}
+    assert executed == {f"{path.stem}-{dataset}" for path in SOURCES for dataset in datasets.DATASETS}
+
+
+def test_nbval_finds_a_wrong_number(tmp_path):
+    notebook = nbformat.read(ROOT / "results/paper/notebooks/05-sampling-mnist.ipynb", as_version=4)
+    cell = next(c for c in notebook.cells if c.cell_type == "code" and CHECKED.search(c.source))
+    (output,) = cell.outputs
+    output.text = re.sub(r"\d(?=\s*$)", lambda digit: str((int(digit[0]) + 1) % 10), output.text)
+    planted = tmp_path / "planted.ipynb"
+    nbformat.write(notebook, planted)
+    environment = {**os.environ, "DCGMM_TRAIN": "never", "DCGMM_RESULTS": str(tmp_path / "results")}
+    pytest_nbval = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider"]
+    run = subprocess.run([*pytest_nbval, str(planted)], cwd=ROOT, env=environment, capture_output=True, text=True)
+    failed = re.findall(r"^FAILED .*::Cell (\d+)", run.stdout, re.MULTILINE)
+    code = [c for c in notebook.cells if c.cell_type == "code"]
+    assert failed == [str(code.index(cell))], run.stdout
+
+
+def execute(name, folder, **parameters):
+    """Run a notebook as Jupyter does, with the lines of some parameters changed, in a folder."""
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    (cell,) = tagged(notebook, "parameters")
+    for key, value in parameters.items():
+        cell.source, n = re.subn(rf"^{key} = .*", f"{key} = {value!r}", cell.source, flags=re.MULTILINE)
+        assert n == 1
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+
+
+def test_a_notebook_runs_in_plain_jupyter_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("DCGMM_TRAIN", "never")
+    monkeypatch.setenv("DCGMM_RESULTS", str(tmp_path / "results"))
+    execute("01-tour", tmp_path, epochs=1)
+    assert list((tmp_path / "results/paper/figures/01-tour-mnist").glob("*.png"))
+
+
+def test_a_notebook_trains_a_changed_architecture_where_no_model_is_at_hand(tmp_path, monkeypatch):
+    monkeypatch.delenv("DCGMM_TRAIN", raising=False)
+    monkeypatch.delenv("DCGMM_RESULTS", raising=False)
+    quick = yaml.safe_load((ROOT / "params.yaml").read_text())["quick"] | {"epochs": 1}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"quick": quick}))
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    architecture = "F(14,14,14,14) G(16) F(2,2,1,1) G(9)"
+    execute("01-tour", tmp_path, scale="quick", architecture=architecture, epochs=1)
+    assert len(list((tmp_path / "results/store").glob("*.keras"))) == 1
+    assert list((tmp_path / "results/quick/figures/01-tour-mnist").glob("*.png"))
