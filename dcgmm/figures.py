@@ -48,6 +48,72 @@ def duplicate_letters(images):
     return [letter.get(k, "") for k in kind]
 
 
+# What each type of layer does, by its letter: its colour, and the words for estimation and for sampling.
+_ROLES = {
+    "F": (PALETTE[0], "cut out\npatches", "average\nthe overlap"),
+    "P": (PALETTE[2], "take the\nmaximum", "repeat\nneighbours"),
+    "G": (PALETTE[1], "compute\nresponsibilities", "draw component,\nthen sample"),
+    "C": (PALETTE[4], "compute\nlogits", "weigh\ncomponents"),
+}
+
+
+def draw_model(ax, model):
+    """Draw a DCGMM as a chain of layers with the shape after each, and what they do in both directions (Fig. 1).
+
+    The image stands on the left. A box is as high and as deep as a plane has positions, and as wide as it has
+    channels (by square root and logarithm, so that all can be seen).
+
+    Args:
+        ax: a Matplotlib axis, as wide as the drawing is to be, and about 3 inches high; it loses its own frame.
+        model: a `DCGMM`.
+    """
+    shapes = [model.image_shape]
+    for layer in model.stack:
+        shapes.append(layer.compute_output_shape((None, *shapes[-1]))[1:])
+    n = len(model.stack)
+    size = np.clip(7.5 * ax.get_window_extent().width / ax.figure.dpi / (n + 1), 4, 8)
+    text = {"ha": "center", "fontsize": size, "linespacing": 1.1}
+    ax.set(xlim=(-0.6, n + 0.6), ylim=(0, 1))
+    ax.set_axis_off()
+    colours = [(0.5, 0.5, 0.5), *(_ROLES[layer.letter][0] for layer in model.stack)]
+    ax.text(0, 0.885, "image", color=colours[0], va="bottom", **{**text, "fontsize": size + 2}, weight="bold")
+    for i, (shape, colour) in enumerate(zip(shapes, colours)):
+        height, width, channels = shape if len(shape) == 3 else (1, 1, *shape)
+        extent = 0.26 * np.sqrt(np.array([height, width]) / max(model.image_shape[:2]))
+        _draw_box(ax, i, 0.45, 0.04 + 0.025 * np.log2(channels), extent[0], np.array([0.7, 0.35]) * extent[1], colour)
+        ax.text(i, 0.235, "×".join(map(str, shape)), va="center", weight="bold", **text)
+    for i, layer in enumerate(model.stack):
+        colour, upwards, downwards = _ROLES[layer.letter]
+        ax.text(i + 0.5, 0.885, layer.name, color=colour, va="bottom", **{**text, "fontsize": size + 2}, weight="bold")
+        ax.text(i + 0.5, 0.87, layer.description.replace(", ", "\n"), va="top", **text)
+        ax.text(i + 0.5, 0.67, upwards, va="bottom", style="italic", **text)
+        ax.text(i + 0.5, 0.17, downwards, va="top", style="italic", **text)
+    start = "a class or the weights π" if model.classifier else "the weights π"
+    for y, ends, label in (
+        (0.64, (-0.4, n + 0.4), "estimation: activities"),
+        (0.0, (n + 0.4, -0.4), f"sampling: control signals, from {start}"),
+    ):
+        ax.annotate("", (ends[1], y), (ends[0], y), arrowprops={"arrowstyle": "-|>", "color": "black"})
+        background = {"facecolor": "white", "edgecolor": "none", "pad": 2}
+        ax.text(n / 2, y, label, va="center", bbox=background, **text)
+
+
+def _draw_box(ax, x, y, width, height, depth, colour):
+    """Draw a box centred at (x, y), its depth a vector (x, y) to the upper right."""
+    left, right = x - (width + depth[0]) / 2, x + (width - depth[0]) / 2
+    low, high = y - (height + depth[1]) / 2, y + (height - depth[1]) / 2
+    back = np.asarray(depth)
+    corners = np.array([(left, low), (right, low), (right, high), (left, high)])
+    faces = (
+        (corners, 0.55),
+        (np.array([corners[3], corners[2], corners[2] + back, corners[3] + back]), 0.75),
+        (np.array([corners[1], corners[2], corners[2] + back, corners[1] + back]), 0.35),
+    )
+    for face, light in faces:
+        shade = tuple(light + (1 - light) * np.array(colour) if light > 0.5 else np.array(colour) * 0.9)
+        ax.add_patch(plt.Polygon(face, facecolor=shade, edgecolor="black", linewidth=0.6))
+
+
 def publish(figure, report, name, caption, alt):
     """Save a figure as PNG and PDF with its caption beside it, and display both.
 
