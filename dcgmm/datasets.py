@@ -105,6 +105,30 @@ def select_classes(x: np.ndarray, y: np.ndarray, classes: Iterable[int]) -> tupl
     return x[keep], y[keep]
 
 
+def square_masks(n: int, plane: tuple[int, int], size: int, margin: int = 0, seed: int = 0) -> np.ndarray:
+    """Masks of a square at a random place in each of `n` images, boolean (n, H, W).
+
+    Args:
+        n: How many.
+        plane: (H, W) of the images.
+        size: The square's side, in pixels.
+        margin: Pixels that the square keeps from the images' border. Default 0.
+        seed: Of the places. Default 0.
+    """
+    rng = np.random.default_rng(seed)
+    inside = []
+    for length in plane:
+        start = rng.integers(margin, length - margin - size, (n, 1), endpoint=True)
+        inside.append((np.arange(length) >= start) & (np.arange(length) < start + size))
+    return inside[0][:, :, None] & inside[1][:, None, :]
+
+
+def damaged(x: np.ndarray, mask: np.ndarray, damage: str, seed: int = 0) -> np.ndarray:
+    """Images (N, H, W, C) with the pixels of a mask (N, H, W) set to `"black"`, `"white"` or `"noise"`, U[0, 1]."""
+    noise = np.random.default_rng(seed).random(x.shape, dtype="float32")
+    return np.where(mask[..., None], {"black": 0, "white": 1, "noise": noise}[damage], x).astype("float32")
+
+
 def read_idx(path: str | os.PathLike) -> np.ndarray:
     """Array of unsigned bytes in an IDX file: bytes 0, 0, 8, rank; the sizes as big-endian int32; the values.
 

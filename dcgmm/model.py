@@ -603,7 +603,7 @@ class DCGMM(keras.Model):
             if mask.shape not in (images.shape[:3], images.shape[1:3]):
                 raise ValueError(f"mask must be of shape {images.shape[:3]} or {images.shape[1:3]}, is {mask.shape}")
             replaced = np.broadcast_to(mask, images.shape[:3])
-            damaged = sampling.damaged_positions(self.stack, replaced)
+            damaged = [share > 0 for share in sampling.damaged_share(self.stack, replaced)]
         activities = {g.name: self.responsibilities(images, i) for i, g in enumerate(self.gmm_layers)}
         outliers = {g.name: d[..., None] for g, d in zip(self.gmm_layers, damaged, strict=True)}
         top = self.gmm_layers[-1]

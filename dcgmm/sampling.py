@@ -179,15 +179,24 @@ def top_control(layers, n, labels=None):
     return top.down(tf.one_hot(labels, top.n_classes))
 
 
-def damaged_positions(layers, mask):
-    """Return, for each GMM layer from the lowest, where its input depends on a masked pixel: (N, H, W) to (N, h, w)."""
-    damage = tf.cast(mask, tf.float32)[..., None]
-    planes = []
+def damaged_share(layers, mask):
+    """Return, for each GMM layer from the lowest, how much of what a position sees is masked, from 0 to 1.
+
+    Where windows overlap, a layer above the lowest sees some pixels several times, and counts them as often.
+
+    Args:
+        layers: a chain of built layers.
+        mask: boolean (N, H, W).
+
+    Returns:
+        A list of arrays (N, h, w).
+    """
+    share, planes = tf.cast(mask, tf.float32)[..., None], []
     for layer in layers:
         if isinstance(layer, Folding | MaxPooling):
-            damage = tf.nn.max_pool2d(damage, layer.size, layer.strides, padding="VALID")
+            share = tf.nn.avg_pool2d(share, layer.size, layer.strides, padding="VALID")
         elif isinstance(layer, GMM):
-            planes.append(damage.numpy()[..., 0] > 0)
+            planes.append(share.numpy()[..., 0])
     return planes
 
 

@@ -488,3 +488,22 @@ def test_selected_classes_are_all_and_only_those_asked_for_in_order(y, data):
 def test_classes_that_do_not_occur_are_refused(classes):
     with pytest.raises(ValueError, match=r"has \[0, 1, 2\]; received"):
         select_classes(np.zeros((3, 28, 28, 1)), np.array([0, 1, 2]), classes)
+
+
+def test_squares_lie_everywhere_within_their_margin_and_nowhere_else():
+    masks = datasets.square_masks(2000, (9, 7), 3, margin=1)
+    assert np.all(masks.sum(axis=(1, 2)) == 9)
+    assert len(np.unique(masks, axis=0)) == 5 * 3
+    expected = np.zeros((9, 7), bool)
+    expected[1:-1, 1:-1] = True
+    np.testing.assert_array_equal(masks.any(axis=0), expected)
+    np.testing.assert_array_equal(masks, datasets.square_masks(2000, (9, 7), 3, margin=1))
+
+
+@pytest.mark.parametrize(("damage", "mean"), [("black", 0), ("white", 1), ("noise", 0.5)])
+def test_damage_stays_within_its_mask(images, damage, mean):
+    masks = datasets.square_masks(40, (28, 28), 10)
+    damaged = datasets.damaged(images, masks, damage, seed=1)
+    np.testing.assert_array_equal(damaged[~masks], images[~masks])
+    assert damaged[masks].mean() == pytest.approx(mean, abs=0.02)
+    assert np.all(damaged[masks] != images[masks])
