@@ -30,6 +30,21 @@ import numpy as np
 import pooch
 
 TITLES = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
+CLASS_NAMES = {
+    "mnist": tuple("0123456789"),
+    "fashion_mnist": (
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ),
+}
 
 Source = Callable[[Path, list[str]], Iterator[Path]]
 """Gets the wanted files, gzipped or not, using a work folder, and yields the path of each as soon as it is there."""

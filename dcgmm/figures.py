@@ -27,18 +27,33 @@ def image_grid(ax, images, columns, title=None, letters=None):
         title: above the grid. Default None.
         letters: a short text for each image, written in red into its corner. Default None.
     """
+    height, width = images.shape[1:3]
+    for i, letter in enumerate(letters or []):
+        left, top = (i % columns) * (width + 1) + 1.5, (i // columns) * (height + 1) + 1.5
+        ax.text(left, top, letter, color="red", fontsize=6, weight="bold", va="top")
+    _sheet(ax, np.clip(images, 0, 1), columns, title, line=0.45, cmap="gray", vmin=0, vmax=1)
+
+
+def difference_grid(ax, differences, columns, title=None):
+    """Show signed images (N, H, W, 1) as `image_grid` does: red above 0, blue below, on one symmetric scale.
+
+    Returns:
+        What `figure.colorbar` takes for a scale bar.
+    """
+    limit = np.abs(differences).max()
+    return _sheet(ax, differences, columns, title, line=np.nan, cmap="RdBu_r", vmin=-limit, vmax=limit)
+
+
+def _sheet(ax, images, columns, title, line, **colours):
     n, height, width, channels = images.shape
     rows = -(-n // columns)
-    sheet = np.ones((rows * (height + 1) + 1, columns * (width + 1) + 1, channels)) * 0.45
+    sheet = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, channels), line)
     for i, image in enumerate(images):
         top, left = (1 + (i // columns) * (height + 1), 1 + (i % columns) * (width + 1))
         sheet[top : top + height, left : left + width] = image
-        if letters and letters[i]:
-            ax.text(left + 0.5, top + 0.5, letters[i], color="red", fontsize=6, weight="bold", va="top")
-    ax.imshow(np.clip(sheet, 0, 1).squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     ax.set_axis_off()
-    if title:
-        ax.set_title(title)
+    ax.set_title(title)
+    return ax.imshow(sheet.squeeze(), interpolation="nearest", **colours)
 
 
 def duplicate_letters(images):

@@ -474,6 +474,20 @@ def test_idx_with_another_magic_number_is_refused(idx_path, array, position, cha
         read_idx(idx_path)
 
 
+@pytest.mark.parametrize("name", datasets.DATASETS)
+def test_every_class_has_a_name_of_its_own(name):
+    labels = np.unique(load_dataset(name)[3])
+    assert labels.tolist() == list(range(len(set(datasets.CLASS_NAMES[name]))))
+
+
+def test_class_names_are_in_the_order_of_the_labels():
+    _, _, x, y = load_dataset("fashion_mnist")
+    # Shoes leave the upper left dark, and nothing else does.
+    upper_left = [x[y == c, :10, 4:12].mean() for c in range(10)]
+    darkest = {datasets.CLASS_NAMES["fashion_mnist"][c] for c in np.argsort(upper_left)[:3]}
+    assert darkest == {"Sandal", "Sneaker", "Ankle boot"}
+
+
 @given(y=hnp.arrays(np.int64, st.integers(1, 50), elements=st.integers(0, 9)), data=st.data())
 def test_selected_classes_are_all_and_only_those_asked_for_in_order(y, data):
     classes = data.draw(st.sets(st.sampled_from(y.tolist()), min_size=1))
