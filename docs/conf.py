@@ -1,0 +1,32 @@
+"""Settings of the site, `make site`: the committed results, the library's pages and the errata, with no network."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+project = "Deep convolutional Gaussian mixture models"
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "mathml", "pages"]
+
+# What notebooks show is what they showed when they were run.
+nb_execution_mode = "off"
+nb_render_markdown_format = "myst"
+myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+
+default_role = "code"
+smartquotes = False
+autosummary_generate = False
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+napoleon_use_rtype = False
+
+html_theme = "furo"
+html_title = "DCGMM"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_math_renderer = "mathml"
+html_copy_source = False
+html_show_copyright = False
+# Summaries of what was found are fetched, which browsers refuse for pages from the file system.
+html_show_search_summary = False
