@@ -6,7 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 project = "Deep convolutional Gaussian mixture models"
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "mathml", "pages"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml", "pages"]
 
 # What notebooks show is what they showed when they were run.
 nb_execution_mode = "off"
@@ -15,14 +15,14 @@ myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "dollarmath"
 myst_heading_anchors = 3
 
 default_role = "code"
-smartquotes = False
-autosummary_generate = False
+smartquotes_action = "D"  # dashes alone: the prime in H' is no quote
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 napoleon_use_rtype = False
 
 html_theme = "furo"
 html_title = "DCGMM"
+pygments_dark_style = "monokai"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"

@@ -87,7 +87,7 @@ def write_notebook(notebook, dataset, folder):
         for other, other_run in notebook["runs"].items()
         if other != dataset
     ]
-    for text, path in {"Its source": notebook["source"], "As executed": run["executed"]}.items():
+    for text, path in {"Download the source": notebook["source"], "as executed": run["executed"]}.items():
         links.append(f"[{text}](<path:{os.path.relpath(path, folder)}>)")
     title, _, text = executed.cells[0].source.partition("\n")
     links = f":::{{container}} links\n{' · '.join(links)}\n:::"
