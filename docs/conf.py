@@ -28,5 +28,7 @@ html_css_files = ["site.css"]
 html_math_renderer = "mathml"
 html_copy_source = False
 html_show_copyright = False
+html_use_index = False
+html_domain_indices = False
 # Summaries of what was found are fetched, which browsers refuse for pages from the file system.
 html_show_search_summary = False

@@ -81,6 +81,10 @@ def write_notebook(notebook, dataset, folder):
     run = notebook["runs"][dataset]
     executed = nbformat.read(run["executed"], as_version=4)
     executed.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
+    for cell in executed.cells:
+        if cell.cell_type == "markdown":
+            # A source links to sources; what it became, to what these became on the same data set.
+            cell.source = re.sub(r"\]\((\d\d-[\w-]+)\.ipynb", rf"](\1-{dataset}.ipynb", cell.source)
 
     links = [
         f"[The same on {TITLES[other]}]({other_run['executed'].name})"

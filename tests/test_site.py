@@ -148,7 +148,8 @@ def test_a_phone_shows_every_page(pages, tmp_path):
                         return !box.width || !box.height;
                     }).length,
                     tex: prose.textContent.match(/\\$\\$|\\\\[a-z]{2,}|\\\\begin/g),
-                    wide: Math.max(0, document.documentElement.scrollWidth - 360),
+                    wide: [document.documentElement, document.querySelector(".content")]
+                        .map(box => box.scrollWidth).filter(width => width > 360),
                     elsewhere: performance.getEntriesByType("resource").map(entry => entry.name)
                         .filter(name => !name.startsWith("file:") && !name.startsWith("data:")),
                 };""")
