@@ -163,7 +163,9 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as profile, chromium(profile) as browser:
-        browser.set_window_size(1280, 960)
-        browser.get((ROOT / "site" / "index.html").as_uri() + "#gallery")
+        screen = {"width": 1280, "height": 960, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        browser.get((ROOT / "site" / "index.html").as_uri())
+        browser.execute_script("document.getElementById('gallery').scrollIntoView({behavior: 'instant'})")
         picture = Image.open(BytesIO(browser.get_screenshot_as_png()))
         picture.convert("P", palette=Image.Palette.ADAPTIVE).save(ROOT / "docs" / "screenshot.png", optimize=True)
