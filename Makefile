@@ -19,7 +19,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help figures paper test test-long bench lab lock clean
+.PHONY: help figures paper test test-long bench lab site lock clean
 
 help: ## Explain the targets
 	@echo "Usage: make TARGET [PYTHON=/path/to/python]   (Python $(VERSIONS); the first call sets up .venv)"
@@ -46,6 +46,11 @@ bench: $(READY) ## Measure training, sampling and sharpening on this machine, ag
 lab: $(READY) ## Open JupyterLab on the notebooks
 	$(RUN) .venv/bin/jupyter lab notebooks
 
+site: $(READY) ## Build the site of the paper-scale results into site/index.html
+	@rm -rf site
+	.venv/bin/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env -d .venv/doctrees docs site
+	@echo "Open site/index.html in a browser."
+
 # uv does not read pip.conf: behind a mirror, set UV_DEFAULT_INDEX (uv.lock then names the mirror).
 lock: ## After a change to pyproject.toml, lock and export again (UPGRADE=1: to the newest versions)
 	@test -x .venv/bin/uv || $(MAKE) --no-print-directory $(READY)
@@ -56,9 +61,9 @@ lock: ## After a change to pyproject.toml, lock and export again (UPGRADE=1: to 
 	@$(MAKE) --no-print-directory $(READY)
 	.venv/bin/pytest tests/test_environment.py
 
-clean: ## Remove the environment and the quick results (.venv, results/quick)
-	rm -rf .venv results/quick
-	@echo "Removed .venv and results/quick. The data cache, results/store and results/paper are untouched."
+clean: ## Remove the environment, the quick results and the site (.venv, results/quick, site)
+	rm -rf .venv results/quick site docs/api docs/notebooks
+	@echo "Removed .venv, results/quick and site. The data cache, results/store and results/paper are untouched."
 
 # $(call repro,FILE,FOLDER): run what is out of date, name the files, and say so where nothing was out of date.
 define repro

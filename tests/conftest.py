@@ -11,7 +11,7 @@ settings.register_profile("long", max_examples=500, deadline=None)
 settings.load_profile("long" if os.environ.get("DCGMM_LONG") else "short")
 
 # Where a machine of its own runs the tests, nothing may be skipped but for these reasons.
-ACCEPTED_SKIPS = ()
+ACCEPTED_SKIPS = ("no Chromium with chromedriver",)
 
 
 def pytest_sessionfinish(session):

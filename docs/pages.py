@@ -1,0 +1,156 @@
+"""The pages that are made from results and code: the notebooks, the gallery and the library's modules."""
+
+import base64
+import inspect
+import json
+import os
+import pkgutil
+import re
+import shutil
+from pathlib import Path
+
+import jinja2
+import nbformat
+
+import dcgmm
+from dcgmm.claims import CLAIMS
+from dcgmm.datasets import TITLES
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted(module.name for module in pkgutil.iter_modules(dcgmm.__path__))
+
+
+def read_figure(path):
+    """Return a figure's file, name, alternative text and the first sentence of its caption, from the text beside it."""
+    alt, caption = re.fullmatch(r"!\[(.*)\]\(.*\)\n\n(.*)\n", path.read_text("utf-8"), re.DOTALL).groups()
+    sentences = re.split(r"(?<=\.)(?<!Sec\.) (?=[A-Z])", caption)
+    return {"path": path.with_suffix(".png"), "name": path.stem, "alt": alt, "caption": sentences[0]}
+
+
+def read_verdict(path):
+    """Return a verdict on a claim, with the class of its mark."""
+    judged = json.loads(path.read_text("utf-8"))
+    return judged | {"mark": judged["verdict"].replace(" ", "-"), "numbers": " ".join(judged["numbers"].split())}
+
+
+def read_run(folder, executed):
+    """Return what an executed notebook left: its page's name, its figures in their order, its verdicts by claim."""
+    name, text = executed.stem, executed.read_text("utf-8")
+    figures = [read_figure(path) for path in sorted(folder.glob(f"figures/{name}/*.md"))]
+    verdicts = [read_verdict(path) for path in sorted(folder.glob(f"tables/{name}/C*.json"))]
+    return {
+        "executed": executed,
+        "page": f"notebooks/{name}",
+        "figures": {figure["name"]: figure for figure in sorted(figures, key=lambda figure: text.find(figure["alt"]))},
+        "verdicts": {verdict["claim"]: verdict for verdict in verdicts},
+    }
+
+
+def read_notebooks(folder):
+    """Return the notebooks in order: for each its name, title, source and, by data set, what its runs left."""
+    notebooks = []
+    for name in sorted({path.stem.rsplit("-", 1)[0] for path in folder.glob("notebooks/[!.]*.ipynb")}):
+        paths = {dataset: folder / "notebooks" / f"{name}-{dataset}.ipynb" for dataset in TITLES}
+        runs = {dataset: read_run(folder, path) for dataset, path in paths.items() if path.exists()}
+        first = nbformat.read(next(iter(runs.values()))["executed"], as_version=4)
+        title = first.cells[0].source.partition("\n")[0].removeprefix("# ")
+        source = next((ROOT / "notebooks").glob(f"*{name}.ipynb"), ROOT / "notebooks" / f"{name}.ipynb")
+        notebooks.append({"name": name, "title": title, "source": source, "runs": runs})
+    return notebooks
+
+
+def write_pages(app):
+    """Write the executed notebooks and a page for each module into the sources of the site."""
+    # MyST-NB would write what it reads beside the site.
+    app.env.mystnb_config = app.env.mystnb_config.copy(output_folder=str(app.doctreedir / "notebooks"))
+    app.notebooks = read_notebooks(Path(app.srcdir, app.config.results).resolve())
+    for folder in ("notebooks", "api"):
+        shutil.rmtree(app.srcdir / folder, ignore_errors=True)
+        (app.srcdir / folder).mkdir()
+    for notebook in app.notebooks:
+        for dataset in notebook["runs"]:
+            write_notebook(notebook, dataset, app.srcdir / "notebooks")
+    for module in MODULES:
+        title = f"dcgmm.{module}"
+        text = f"{title}\n{'=' * len(title)}\n\n.. automodule:: {title}\n   :members:\n"
+        (app.srcdir / "api" / f"{module}.rst").write_text(text, encoding="utf-8")
+
+
+def write_notebook(notebook, dataset, folder):
+    """Write an executed notebook with links below its title, and with its figures named and described."""
+    run = notebook["runs"][dataset]
+    executed = nbformat.read(run["executed"], as_version=4)
+    executed.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
+    for cell in executed.cells:
+        if cell.cell_type == "markdown":
+            # A source links to sources; what it became, to what these became on the same data set.
+            cell.source = re.sub(r"\]\((\d\d-[\w-]+)\.ipynb", rf"](\1-{dataset}.ipynb", cell.source)
+
+    links = [
+        f"[The same on {TITLES[other]}]({other_run['executed'].name})"
+        for other, other_run in notebook["runs"].items()
+        if other != dataset
+    ]
+    for text, path in {"Download the source": notebook["source"], "as executed": run["executed"]}.items():
+        links.append(f"[{text}](<path:{os.path.relpath(path, folder)}>)")
+    title, _, text = executed.cells[0].source.partition("\n")
+    links = f":::{{container}} links\n{' · '.join(links)}\n:::"
+    executed.cells[0].source = f"{title} ({TITLES[dataset]})\n\n{links}\n{text}"
+
+    figures = {figure["path"].read_bytes(): figure for figure in run["figures"].values()}
+    for output in (output for cell in executed.cells for output in cell.get("outputs", ())):
+        figure = figures.get(base64.b64decode(output.get("data", {}).get("image/png", "")))
+        if figure:
+            path = os.path.relpath(figure["path"], folder)
+            image = f"```{{image}} {path}\n:alt: {quoted(figure['alt'])}\n```"
+            output.data, output.metadata = {"text/markdown": f'<span id="{figure["name"]}"></span>\n\n{image}'}, {}
+    nbformat.write(executed, folder / run["executed"].name)
+
+
+def quoted(text):
+    """Return a text as the value of a directive's option."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def fill_in(app, page, source):
+    """Fill in the first page and the library's, which are templates."""
+    if page not in ("index", "api"):
+        return
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters["relative"] = lambda path: os.path.relpath(path, app.srcdir)
+    environment.filters["quoted"] = quoted
+    source[0] = environment.from_string(source[0]).render(
+        notebooks=app.notebooks, datasets=TITLES, claims=CLAIMS, modules=MODULES, dcgmm=dcgmm
+    )
+
+
+def show_constructor(app, what, name, obj, options, signature, returned):
+    """Show the arguments of a class' own constructor, where a base class hides them by a `__new__`."""
+    if what == "class" and name.startswith(obj.__module__) and "__init__" in vars(obj):
+        constructor = inspect.signature(obj.__init__)
+        signature = str(constructor.replace(parameters=list(constructor.parameters.values())[1:]))
+    return signature, returned
+
+
+TEX = {r"Σ_(\w)": r"\\sum_\1 ", r"_([a-z]{2,})": r"_{\1}", r"\blog\b": r"\\log", "½": r"\\tfrac12", "²": "^2", "−": "-"}
+
+
+def set_formulas(app, what, name, obj, options, lines):
+    """Set a docstring's displayed formulas, which are indented paragraphs, as mathematics; its bars are bars."""
+    for i, line in enumerate(lines):
+        if line.startswith("    ") and " = " in line and not lines[i - 1] and not lines[i + 1]:
+            for pattern, tex in TEX.items():
+                line = re.sub(pattern, tex, line)
+            lines[i] = f".. math:: {line.strip()}"
+        else:
+            lines[i] = line.replace("|", r"\|")
+
+
+def setup(app):
+    """Connect the steps above."""
+    app.add_config_value("results", "../results/paper", "env")
+    app.connect("builder-inited", write_pages)
+    app.connect("source-read", fill_in)
+    app.connect("autodoc-process-signature", show_constructor)
+    app.connect("autodoc-process-docstring", set_formulas, priority=400)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,171 @@
+"""The site works from the file system: nothing is missing, nothing comes from a network, and a phone can show it.
+
+`python tests/test_site.py` takes the README's screenshot of the site that `make site` has built.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from PIL import Image
+from selenium import webdriver
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results" / "paper"
+CHROMIUM = os.environ.get("CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+CHROMEDRIVER = shutil.which("chromedriver")
+
+
+class Page(HTMLParser):
+    """The identifiers of a page, where its links lead (`links`), what it loads (`loads`) and its images."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.ids, self.links, self.loads, self.images, self.verdicts = path, {"", "top"}, [], [], [], 0
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.ids.add(attributes.get("id", ""))
+        self.verdicts += "verdict" in (attributes.get("class") or "").split()
+        if "href" in attributes:
+            (self.loads if tag == "link" else self.links).append(attributes["href"])
+        if "src" in attributes:
+            self.loads.append(attributes["src"])
+        if tag == "img":
+            self.images.append(attributes)
+
+    def target(self, url):
+        """Return the path that a link within the site leads to."""
+        path = unquote(urlsplit(url).path)
+        return (self.path.parent / path).resolve() if path else self.path
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "--fresh-env"]
+    built = subprocess.run(
+        [*command, "-d", folder / "doctrees", "docs", folder / "html"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert built.returncode == 0, built.stderr
+    return folder / "html"
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+    return {path: Page(path) for path in sorted(site.rglob("*.html"))}
+
+
+def test_every_link_leads_somewhere(pages):
+    broken = []
+    for page in pages.values():
+        for url in page.links:
+            if urlsplit(url).scheme in ("http", "https"):
+                continue
+            target = page.target(url)
+            if not target.exists() or (target in pages and unquote(urlsplit(url).fragment) not in pages[target].ids):
+                broken.append(f"{page.path.name}: {url}")
+    assert not broken
+
+
+def test_all_that_is_loaded_is_in_the_site(site, pages):
+    missing = [f"{page.path.name}: {url}" for page in pages.values() for url in page.loads if not loadable(page, url)]
+    for sheet in site.rglob("*.css"):
+        urls = re.findall(r"""(?:url\(|@import\s+)["']?([^"')]+)""", sheet.read_text("utf-8"))
+        missing += [
+            f"{sheet.name}: {url}" for url in urls if not url.startswith("data:") and not (sheet.parent / url).exists()
+        ]
+    assert not missing
+
+
+def loadable(page, url):
+    return not urlsplit(url).scheme and not urlsplit(url).netloc and page.target(url).exists()
+
+
+def test_every_image_is_described(pages):
+    assert not [(page.path.name, image) for page in pages.values() for image in page.images if not image.get("alt")]
+
+
+def test_the_gallery_shows_every_figure_and_verdict(site, pages):
+    gallery = pages[site / "index.html"]
+    shown = {gallery.target(image["src"]).read_bytes() for image in gallery.images}
+    assert not [path for path in RESULTS.glob("figures/*/*.png") if path.read_bytes() not in shown]
+    # Once in the table of claims and once under the figures.
+    assert gallery.verdicts == 2 * len(list(RESULTS.glob("tables/*/C*.json")))
+
+
+def test_every_notebook_has_a_page_and_its_figures_an_anchor(site, pages):
+    for path in RESULTS.glob("notebooks/[!.]*.ipynb"):
+        page = pages[site / "notebooks" / f"{path.stem}.html"]
+        assert {figure.stem for figure in RESULTS.glob(f"figures/{path.stem}/*.png")} <= page.ids
+        assert sum(url.endswith(".ipynb") for url in page.links) >= 2, "its source and the executed notebook"
+
+
+@contextmanager
+def chromium(profile):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    quiet = "no-first-run disable-background-networking disable-component-update disable-sync disable-quic"
+    for argument in f"headless=new no-sandbox disable-gpu hide-scrollbars {quiet} user-data-dir={profile}".split():
+        options.add_argument(f"--{argument}")
+    browser = webdriver.Chrome(options, webdriver.ChromeService(CHROMEDRIVER))
+    try:
+        yield browser
+    finally:
+        browser.quit()
+
+
+@pytest.mark.skipif(
+    not (CHROMIUM and CHROMEDRIVER),
+    reason="no Chromium with chromedriver (Debian: apt install chromium chromium-driver; elsewhere set CHROMIUM)",
+)
+def test_a_phone_shows_every_page(pages, tmp_path):
+    problems = {}
+    with chromium(tmp_path) as browser:
+        phone = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+        for path in pages:
+            browser.get(path.as_uri())
+            found = browser.execute_script("""
+                const prose = document.body.cloneNode(true);
+                prose.querySelectorAll("script, style, pre, code").forEach(element => element.remove());
+                return {
+                    images: [...document.images].filter(image => !image.naturalWidth).map(image => image.src),
+                    formulas: [...document.querySelectorAll("math")].filter(formula => {
+                        const box = formula.getBoundingClientRect();
+                        return !box.width || !box.height;
+                    }).length,
+                    tex: prose.textContent.match(/\\$\\$|\\\\[a-z]{2,}|\\\\begin/g),
+                    wide: [document.documentElement, document.querySelector(".content")]
+                        .map(box => box.scrollWidth).filter(width => width > 360),
+                    elsewhere: performance.getEntriesByType("resource").map(entry => entry.name)
+                        .filter(name => !name.startsWith("file:") && !name.startsWith("data:")),
+                };""")
+            found["console"] = [entry["message"] for entry in browser.get_log("browser")]
+            if any(found.values()):
+                problems[path.name] = {name: value for name, value in found.items() if value}
+    assert not problems
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as profile, chromium(profile) as browser:
+        screen = {"width": 1280, "height": 960, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        browser.get((ROOT / "site" / "index.html").as_uri())
+        browser.execute_script("document.getElementById('gallery').scrollIntoView({behavior: 'instant'})")
+        picture = Image.open(BytesIO(browser.get_screenshot_as_png()))
+        picture.convert("P", palette=Image.Palette.ADAPTIVE).save(ROOT / "docs" / "screenshot.png", optimize=True)
