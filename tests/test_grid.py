@@ -1,0 +1,204 @@
+"""Grids of trainings end with the same bytes, whatever is killed on the way: here, and on a Dask cluster."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from dcgmm import grid
+
+ROOT = Path(__file__).parents[1]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())["quick"]
+CALLS = """
+import os, pathlib, signal
+
+def square(x, report):
+    report(f" {x}")
+    print("noise")
+    return x * x
+
+def fail(report):
+    raise ValueError("no such thing")
+
+def die(report):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def die_once(path, report):
+    if not pathlib.Path(path).exists():
+        pathlib.Path(path).touch()
+        die(report)
+    return "survived"
+
+def threads(report):
+    return os.environ["OMP_NUM_THREADS"]
+"""
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def memory(process):
+    """Return a process's memory in MB, 0 where it has ended."""
+    try:
+        return process.memory_info().rss / 2**20
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def children(process):
+    """Return the processes that make calls for one."""
+    found = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in found if memory(child) and "dcgmm.grid" in child.cmdline()]
+
+
+def training(process):
+    """Return those that have loaded the images."""
+    return [child for child in children(process) if memory(child) > 700]
+
+
+def test_calls_come_back_whatever_happens_to_others(tmp_path, monkeypatch):
+    (tmp_path / "calls.py").write_text(CALLS)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    reported = []
+    assert grid.in_child("calls:square", (3,), report=reported.append) == 9
+    assert reported == [" 3"]
+    first = grid._thread.child
+    with pytest.raises(RuntimeError, match="ValueError: no such thing"):
+        grid.in_child("calls:fail", ())
+    assert grid._thread.child is first
+    assert grid.in_child("calls:threads", (), threads=2) == "2"
+    assert first.process.poll() is not None
+    grid.close_child()
+
+    kept, path = {}, str(tmp_path / "once")
+    failed = grid.run("calls:die_once", {"a": ((path,), 1)}, kept.__setitem__)
+    failed |= grid.run("calls:die", {"b": ((), 1)}, kept.__setitem__)
+    assert kept == {"a": "survived"}
+    assert list(failed) == ["b"]
+    assert "ended with code -9, 3 times" in str(failed["b"])
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("project")
+    set_params(folder, ["1L"])
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    return folder
+
+
+def set_params(folder, architectures):
+    block = {**PARAMS, "architectures": architectures, "ablations": [], "epochs": 1, "repetitions": 3}
+    (folder / "params.yaml").write_text(yaml.safe_dump({"quick": block}))
+
+
+def start(folder, *arguments):
+    command = [sys.executable, "-m", "dcgmm.experiments", "grid", "--dataset=mnist", "--classes=0-4", *arguments]
+    environment = {name: value for name, value in os.environ.items() if name != "DASK_SCHEDULER_ADDRESS"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **pipes)
+
+
+def finish(process, code=0):
+    """Return what a process prints until it ends, and hold it to its exit code."""
+    output, errors = process.communicate(timeout=600)
+    assert process.returncode == code, errors
+    return output + errors
+
+
+def stored(folder):
+    return {path.name: path.read_bytes() for path in (folder / "results" / "store").glob("*.keras")}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(project):
+    """What one training after the other leaves in the store, of which tests start anew."""
+    assert "3 trainings, of which the store has 0" in finish(start(project, "--workers=1"))
+    expected = stored(project)
+    assert len(expected) == 3
+    return expected
+
+
+@pytest.fixture
+def empty(project, undisturbed):
+    shutil.rmtree(project / "results")
+    return project
+
+
+def end(process, how):
+    """End a grid and see that nothing of it goes on."""
+    orphans = children(process)
+    process.send_signal(how)
+    code = process.wait(timeout=20)
+    wait_for(lambda: not any(memory(orphan) for orphan in orphans), seconds=20)
+    process.communicate()
+    return code
+
+
+def test_killed_and_interrupted_grids_go_on_to_the_same_bytes(empty, undisturbed):
+    process = start(empty, "--workers=2")
+    wait_for(lambda: training(process))
+    training(process)[0].kill()
+    wait_for(lambda: stored(empty))
+    assert end(process, signal.SIGKILL) == -signal.SIGKILL
+    finished = stored(empty)
+    assert finished.items() <= undisturbed.items()
+
+    process = start(empty, "--workers=2")
+    wait_for(lambda: training(process))
+    assert end(process, signal.SIGINT) == 130
+    assert f"3 trainings, of which the store has {len(stored(empty))}" in finish(start(empty))
+    assert stored(empty) == undisturbed
+
+
+@pytest.mark.skipif("not os.environ.get('DCGMM_LONG')", reason="long")
+def test_grids_killed_at_any_moment_go_on_to_the_same_bytes(empty, undisturbed):
+    moments = random.Random(0)
+    for how in 10 * [signal.SIGKILL, signal.SIGINT, signal.SIGTERM]:
+        process = start(empty, "--workers=2")
+        time.sleep(moments.uniform(0, 20))
+        if process.poll() is None and moments.random() < 0.5 and (found := children(process)):
+            moments.choice(found).kill()
+        end(process, how)
+        assert stored(empty).items() <= undisturbed.items()
+        if len(stored(empty)) == 3:
+            shutil.rmtree(empty / "results")
+    finish(start(empty))
+    assert stored(empty) == undisturbed
+
+
+def test_a_failed_training_stops_no_other_and_is_named(empty, undisturbed):
+    set_params(empty, ["F(30,30,1,1) G(25)", "1L"])
+    try:
+        output = finish(start(empty, "--repetitions=1"), code=1)
+    finally:
+        set_params(empty, ["1L"])
+    assert "1 of 2 trainings failed" in output
+    assert "F-30-30-1-1-G-25 mnist 0-4 #0: ValueError" in output
+    assert len(stored(empty)) == 1
+    assert stored(empty).items() <= undisturbed.items()
+
+
+def test_a_dask_cluster_gives_the_same_bytes_and_a_lost_worker_costs_its_training_only(empty, undisturbed):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        process = start(empty, f"--scheduler={cluster.scheduler_address}")
+        me = psutil.Process()
+        wait_for(lambda: training(me))
+        lost = training(me)[0]
+        lost.parent().kill()
+        wait_for(lambda: not memory(lost), seconds=20)
+        output = finish(process)
+    assert output.count("done: 1L mnist 0-4") == 3
+    assert stored(empty) == undisturbed
