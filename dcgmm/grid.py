@@ -36,13 +36,14 @@ class Child:
 
     def __init__(self, threads):
         self.threads = threads
-        # In a session of its own: Ctrl-C is for the parent, whose end the child notices.
+        limits = dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"], str(threads))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "dcgmm.grid"],
+            # As a file, which unlike a module of the package starts without TensorFlow; -P: not from the file's folder.
+            [sys.executable, "-P", __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)},
-            start_new_session=True,
+            env={**os.environ, **limits, "PYTHONPATH": os.pathsep.join(sys.path)},
+            start_new_session=True,  # Ctrl-C is for the parent, whose end the child notices
         )
 
     def call(self, function, arguments, report):

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import yaml
@@ -16,6 +17,8 @@ import yaml
 from dcgmm import grid
 
 ROOT = Path(__file__).parents[1]
+SIZES = {"train": 3000, "test": 300}
+SMALL = "F(8,8,1,1) G(4)"
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())["quick"]
 CALLS = """
 import os, pathlib, signal
@@ -60,17 +63,17 @@ def memory(process):
 def children(process):
     """Return the processes that make calls for one."""
     found = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in found if memory(child) and "dcgmm.grid" in child.cmdline()]
+    return [child for child in found if memory(child) and grid.__file__ in child.cmdline()]
 
 
 def training(process):
-    """Return those that have loaded the images."""
-    return [child for child in children(process) if memory(child) > 700]
+    """Return those that have worked for so long that TensorFlow has started."""
+    return [child for child in children(process) if sum(child.cpu_times()[:2]) > 5]
 
 
 def test_calls_come_back_whatever_happens_to_others(tmp_path, monkeypatch):
     (tmp_path / "calls.py").write_text(CALLS)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.syspath_prepend(tmp_path)
     reported = []
     assert grid.in_child("calls:square", (3,), report=reported.append) == 9
     assert reported == [" 3"]
@@ -93,18 +96,23 @@ def test_calls_come_back_whatever_happens_to_others(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
-    set_params(folder, ["1L"])
+    rng = np.random.default_rng(0)
+    arrays = {f"x_{part}": rng.random((n, 8, 8), "float32") for part, n in SIZES.items()}
+    labels = {f"y_{part}": rng.integers(0, 5, n) for part, n in SIZES.items()}
+    np.savez(folder / "mine.npz", **arrays, **labels)
     shutil.copy(ROOT / "dvc.yaml", folder)
+    set_params(folder, [SMALL])
     return folder
 
 
 def set_params(folder, architectures):
-    block = {**PARAMS, "architectures": architectures, "ablations": [], "epochs": 1, "repetitions": 3}
-    (folder / "params.yaml").write_text(yaml.safe_dump({"quick": block}))
+    block = {**PARAMS, "architectures": architectures, "ablations": [], "epochs": 100, "repetitions": 3}
+    blocks = {"quick": block, "datasets": {"mine": {"npz": "mine.npz"}}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(blocks))
 
 
 def start(folder, *arguments):
-    command = [sys.executable, "-m", "dcgmm.experiments", "grid", "--dataset=mnist", "--classes=0-4", *arguments]
+    command = [sys.executable, "-m", "dcgmm.experiments", "grid", "--dataset=mine", "--classes=all", *arguments]
     environment = {name: value for name, value in os.environ.items() if name != "DASK_SCHEDULER_ADDRESS"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **pipes)
@@ -179,13 +187,13 @@ def test_grids_killed_at_any_moment_go_on_to_the_same_bytes(empty, undisturbed):
 
 
 def test_a_failed_training_stops_no_other_and_is_named(empty, undisturbed):
-    set_params(empty, ["F(30,30,1,1) G(25)", "1L"])
+    set_params(empty, ["F(9,9,1,1) G(4)", SMALL])
     try:
         output = finish(start(empty, "--repetitions=1"), code=1)
     finally:
-        set_params(empty, ["1L"])
+        set_params(empty, [SMALL])
     assert "1 of 2 trainings failed" in output
-    assert "F-30-30-1-1-G-25 mnist 0-4 #0: ValueError" in output
+    assert "F-9-9-1-1-G-4 mine all #0: ValueError" in output
     assert len(stored(empty)) == 1
     assert stored(empty).items() <= undisturbed.items()
 
@@ -200,5 +208,5 @@ def test_a_dask_cluster_gives_the_same_bytes_and_a_lost_worker_costs_its_trainin
         lost.parent().kill()
         wait_for(lambda: not memory(lost), seconds=20)
         output = finish(process)
-    assert output.count("done: 1L mnist 0-4") == 3
+    assert output.count("done: F-8-8-1-1-G-4 mine all") == 3
     assert stored(empty) == undisturbed
