@@ -64,6 +64,9 @@ class Child:
         self.process.kill()
         self.process.communicate()
 
+    def __del__(self):
+        self.close()  # with its thread
+
 
 def in_child(function, arguments, threads=1, report=lambda text: None):
     """Call a function in this thread's child process, again in a new one where that was killed.

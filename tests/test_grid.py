@@ -106,7 +106,7 @@ def project(tmp_path_factory):
 
 
 def set_params(folder, architectures):
-    block = {**PARAMS, "architectures": architectures, "ablations": [], "epochs": 100, "repetitions": 3}
+    block = {**PARAMS, "architectures": architectures, "ablations": [], "epochs": 40, "repetitions": 3}
     blocks = {"quick": block, "datasets": {"mine": {"npz": "mine.npz"}}}
     (folder / "params.yaml").write_text(yaml.safe_dump(blocks))
 
