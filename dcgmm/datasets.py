@@ -29,8 +29,6 @@ from typing import NamedTuple
 import numpy as np
 import pooch
 
-from dcgmm import own_datasets
-
 TITLES = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
 OWN = {}
 
@@ -93,23 +91,19 @@ def fingerprint(name: str) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def register(name: str, root: str | os.PathLike = ".", **source) -> None:
+def register(name: str, source) -> None:
     """Make a data set of your own known by a name.
 
     Args:
         name: What to call it.
-        root: The folder that its paths are relative to. Default: the working directory.
-        **source: The arguments of `own_datasets.NpzFile` or of `own_datasets.ImageFolder`.
+        source: An `own_datasets.NpzFile` or `own_datasets.ImageFolder`, or what has their methods.
 
     Raises:
-        ValueError: where the name is taken by MNIST or FashionMNIST, or the arguments are those of neither.
+        ValueError: where the name is that of MNIST or FashionMNIST.
     """
     if name in DATASETS:
         raise ValueError(f"the name {name!r} is taken")
-    try:
-        OWN[name] = own_datasets.from_settings(source, root)
-    except ValueError as error:
-        raise ValueError(f"data set {name!r}: {error}") from error
+    OWN[name] = source
     TITLES.setdefault(name, name)
 
 

@@ -25,7 +25,7 @@ import tensorflow as tf
 import yaml
 from sklearn.cluster import KMeans
 
-from dcgmm import datasets, grid, metrics, outliers
+from dcgmm import datasets, grid, metrics, outliers, own_datasets
 from dcgmm.architectures import file_name, resolve
 from dcgmm.model import DCGMM
 
@@ -46,17 +46,17 @@ def root():
     raise FileNotFoundError(f"no params.yaml and dvc.yaml in {Path.cwd()} or above it: run this inside the project")
 
 
-def own_datasets():
+def declared_datasets():
     """Make the data sets of params.yaml known by their names, and return what it says of them, a dict of dicts."""
-    own = yaml.safe_load((root() / "params.yaml").read_text()).get("datasets") or {}
-    for name, source in own.items():
-        datasets.register(name, root(), **source)
-    return own
+    declared = yaml.safe_load((root() / "params.yaml").read_text()).get("datasets") or {}
+    for name, source in declared.items():
+        datasets.register(name, own_datasets.from_settings(source, root()))
+    return declared
 
 
 def settings(scale):
     """Return the block of params.yaml for a scale, `"quick"` or `"paper"`, as a dict."""
-    own_datasets()
+    declared_datasets()
     blocks = yaml.safe_load((root() / "params.yaml").read_text())
     blocks.pop("datasets", None)
     if scale not in blocks:
@@ -162,7 +162,7 @@ def train(record, source, versions, report=lambda text: None):
 
     Args:
         record: as `Training.record` returns it.
-        source: what `datasets.register` needs for a data set of your own, a dict, or None.
+        source: the arguments of `own_datasets.from_settings` for a data set of your own, or None.
         versions: the `VERSIONS` of who asks, which are to be those here.
         report: called with the course of the training, a text. Default: nothing.
     """
@@ -172,7 +172,7 @@ def train(record, source, versions, report=lambda text: None):
     tf.config.threading.set_inter_op_parallelism_threads(record["threads"])
     keras.backend.clear_session()  # names would otherwise count what this process trained before
     if source:
-        datasets.register(record["dataset"], **source)
+        datasets.register(record["dataset"], own_datasets.from_settings(*source))
     if datasets.fingerprint(record["dataset"]) != record["data"]:
         raise RuntimeError(f"{record['dataset']} is not what it was, or elsewhere, when this training was asked for")
     x, y, x_test, y_test = _arrays(record["dataset"], record["data"])
@@ -232,8 +232,8 @@ def train_repetition(training, repetition=0):
 
 def _call(record):
     """Return the arguments of `train` for a record, and its number of threads."""
-    own = own_datasets().get(record["dataset"])
-    return (record, own and {**own, "root": str(root())}, VERSIONS), record["threads"]
+    declared = declared_datasets().get(record["dataset"])
+    return (record, declared and (declared, str(root())), VERSIONS), record["threads"]
 
 
 TRAIN = "dcgmm.experiments:train"
@@ -428,7 +428,7 @@ def data_stage(scale):
     """Fetch and verify the data sets, and note their fingerprints, on which all later stages depend."""
     folder = root() / "results" / scale / "data"
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (*datasets.DATASETS, *own_datasets()):
+    for name in (*datasets.DATASETS, *declared_datasets()):
         if name in datasets.DATASETS:
             datasets.fetch(name)
         _write(folder / f"{name}.sha256", datasets.fingerprint(name) + "\n")
@@ -544,7 +544,7 @@ def main(arguments=None):
     stage["repetition"].add_argument("--changes", type=json.loads, default={}, help="what differs, as JSON")
     for name in ("train", "repetition"):
         stage[name].add_argument("--classes", default="all", choices=list(CLASSES))
-    own_datasets()
+    declared_datasets()
     for name in ("train", "repetition", "notebook"):
         stage[name].add_argument("--dataset", required=True, choices=list(datasets.TITLES))
     add, address = stage["grid"].add_argument, os.environ.get("DASK_SCHEDULER_ADDRESS")
