@@ -19,6 +19,8 @@ from dcgmm import grid
 ROOT = Path(__file__).parents[1]
 SIZES = {"train": 3000, "test": 300}
 SMALL = "F(8,8,1,1) G(4)"
+MOMENTS = random.Random(0)
+ANY_MOMENT = 10 * [signal.SIGKILL, signal.SIGINT, signal.SIGTERM] if os.environ.get("DCGMM_LONG") else []
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())["quick"]
 CALLS = """
 import os, pathlib, signal
@@ -67,8 +69,10 @@ def children(process):
 
 
 def training(process):
-    """Return those that have worked for so long that TensorFlow has started."""
-    return [child for child in children(process) if sum(child.cpu_times()[:2]) > 5]
+    """Wait until a process has children in which TensorFlow is loaded, and a little longer, and return these."""
+    wait_for(lambda: [child for child in children(process) if memory(child) > 300])
+    time.sleep(1)
+    return children(process)
 
 
 def test_calls_come_back_whatever_happens_to_others(tmp_path, monkeypatch):
@@ -160,7 +164,7 @@ def empty(project, undisturbed):
 
 def end(process, how):
     """End a grid and see that nothing of it goes on."""
-    orphans = children(process)
+    orphans = children(process) if process.poll() is None else []
     process.send_signal(how)
     code = process.wait(timeout=20)
     wait_for(lambda: not any(memory(orphan) for orphan in orphans), seconds=20)
@@ -168,9 +172,19 @@ def end(process, how):
     return code
 
 
+def end_at_any_moment(folder, how):
+    """Start a grid, anew where all is done, and end it, and before it perhaps a child."""
+    if len(stored(folder)) == 3:
+        shutil.rmtree(folder / "results")
+    process = start(folder, "--workers=2")
+    time.sleep(MOMENTS.uniform(0, 20))
+    if process.poll() is None and MOMENTS.random() < 0.5 and (found := children(process)):
+        MOMENTS.choice(found).kill()
+    end(process, how)
+
+
 def test_killed_and_interrupted_grids_go_on_to_the_same_bytes(empty, undisturbed):
     process = start(empty, "--workers=2")
-    wait_for(lambda: training(process))
     training(process)[0].kill()
     wait_for(lambda: stored(empty))
     assert end(process, signal.SIGKILL) == -signal.SIGKILL
@@ -178,25 +192,12 @@ def test_killed_and_interrupted_grids_go_on_to_the_same_bytes(empty, undisturbed
     assert finished.items() <= undisturbed.items()
 
     process = start(empty, "--workers=2")
-    wait_for(lambda: training(process))
+    training(process)
     assert end(process, signal.SIGINT) == 130
-    assert f"3 trainings, of which the store has {len(stored(empty))}" in finish(start(empty))
-    assert stored(empty) == undisturbed
-
-
-@pytest.mark.skipif("not os.environ.get('DCGMM_LONG')", reason="long")
-def test_grids_killed_at_any_moment_go_on_to_the_same_bytes(empty, undisturbed):
-    moments = random.Random(0)
-    for how in 10 * [signal.SIGKILL, signal.SIGINT, signal.SIGTERM]:
-        process = start(empty, "--workers=2")
-        time.sleep(moments.uniform(0, 20))
-        if process.poll() is None and moments.random() < 0.5 and (found := children(process)):
-            moments.choice(found).kill()
-        end(process, how)
+    for how in ANY_MOMENT:
+        end_at_any_moment(empty, how)
         assert stored(empty).items() <= undisturbed.items()
-        if len(stored(empty)) == 3:
-            shutil.rmtree(empty / "results")
-    finish(start(empty))
+    assert f"3 trainings, of which the store has {len(stored(empty))}" in finish(start(empty))
     assert stored(empty) == undisturbed
 
 
@@ -204,9 +205,7 @@ def test_a_dask_cluster_gives_the_same_bytes_and_a_lost_worker_costs_its_trainin
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         process = start(empty, f"--scheduler={cluster.scheduler_address}")
-        me = psutil.Process()
-        wait_for(lambda: training(me))
-        lost = training(me)[0]
+        lost = training(psutil.Process())[0]
         lost.parent().kill()
         wait_for(lambda: not memory(lost), seconds=20)
         output = finish(process)
