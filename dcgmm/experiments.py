@@ -11,11 +11,11 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import zipfile
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
-from functools import cache
-from multiprocessing import get_context
+from dataclasses import dataclass, field
+from functools import cache, lru_cache, partial
+from importlib.metadata import version
 from pathlib import Path
 
 import keras
@@ -24,14 +24,14 @@ import pandas as pd
 import tensorflow as tf
 import yaml
 from sklearn.cluster import KMeans
-from tqdm import tqdm
 
-from dcgmm import datasets, metrics, outliers
+from dcgmm import datasets, grid, metrics, outliers, own_datasets
 from dcgmm.architectures import file_name, resolve
-from dcgmm.model import DCGMM, write_archive
+from dcgmm.model import DCGMM
 
 NUMERICS = (Path(__file__).parent / "numerics.txt").read_text().split()[0]
-CLASSES = {"all": tuple(range(10)), "0-4": tuple(range(5))}
+VERSIONS = {"dcgmm": version("dcgmm")} | {module.__name__: module.__version__ for module in (keras, np, tf)}
+CLASSES = {"all": None, "0-4": range(5)}
 TRAINING_KEYS = ("epochs", "batch_size", "learning_rate", "centroid_phase", "annealing", "threads")
 CHANGES = (*TRAINING_KEYS, "optimizer", "gmm", "start", "layerwise")
 
@@ -46,9 +46,19 @@ def root():
     raise FileNotFoundError(f"no params.yaml and dvc.yaml in {Path.cwd()} or above it: run this inside the project")
 
 
+def declared_datasets():
+    """Make the data sets of params.yaml known by their names, and return what it says of them, a dict of dicts."""
+    declared = yaml.safe_load((root() / "params.yaml").read_text()).get("datasets") or {}
+    for name, source in declared.items():
+        datasets.register(name, own_datasets.from_settings(source, root()))
+    return declared
+
+
 def settings(scale):
     """Return the block of params.yaml for a scale, `"quick"` or `"paper"`, as a dict."""
+    declared_datasets()
     blocks = yaml.safe_load((root() / "params.yaml").read_text())
+    blocks.pop("datasets", None)
     if scale not in blocks:
         raise ValueError(f"unknown scale {scale!r}: params.yaml has {', '.join(blocks)}")
     return blocks[scale]
@@ -65,7 +75,7 @@ class Training:
 
     Args:
         architecture: a name of Table I or a specification.
-        dataset: `"mnist"` or `"fashion_mnist"`.
+        dataset: `"mnist"`, `"fashion_mnist"` or a data set of params.yaml.
         classes: `"all"` or `"0-4"`.
         scale: `"quick"` or `"paper"`.
         changes: what differs from the scale's settings, as a dict: any of its keys; `optimizer`, a Keras name; `gmm`,
@@ -84,10 +94,12 @@ class Training:
         resolve(self.architecture)
         if unknown := set(self.changes) - set(CHANGES):
             raise ValueError(f"unknown changes {sorted(unknown)}: expected some of {', '.join(CHANGES)}")
-        datasets.fingerprint(self.dataset)
         settings(self.scale)
+        datasets.fingerprint(self.dataset)
         if self.classes not in CLASSES:
             raise ValueError(f"unknown classes {self.classes!r}: expected one of {', '.join(CLASSES)}")
+        if absent := set(CLASSES[self.classes] or ()) - set(datasets.classes(self.dataset)):
+            raise ValueError(f"{self.dataset} has no classes {sorted(absent)}, which are among {self.classes!r}")
 
     def record(self, repetition=0):
         """Return everything that decides the weights of a repetition, as a dict for JSON."""
@@ -96,7 +108,7 @@ class Training:
             "architecture": resolve(self.architecture),
             "dataset": self.dataset,
             "data": datasets.fingerprint(self.dataset),
-            "classes": list(CLASSES[self.classes]),
+            "classes": list(CLASSES[self.classes] or datasets.classes(self.dataset)),
             "seed": asked["seed"] + repetition,
             "numerics": NUMERICS,
             **{key: asked[key] for key in TRAINING_KEYS},
@@ -105,7 +117,7 @@ class Training:
 
     def stored(self, repetition=0):
         """Return the path of a repetition in the store, whether it is there or not."""
-        return root() / "results" / "store" / f"{_digest(self.record(repetition))}.keras"
+        return _place(self.record(repetition))
 
     def collected(self, kind):
         """Return the path of what is collected; kind is "models", "history", "repetitions" or "metrics"."""
@@ -120,6 +132,10 @@ class Training:
 
 def _digest(value):
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _place(record):
+    return root() / "results" / "store" / f"{_digest(record)}.keras"
 
 
 # --- Repetitions --------------------------------------------------------------------------------------------------
@@ -138,39 +154,55 @@ def _matches(path, record):
         return False
 
 
-def train_repetition(training, repetition=0, verbose=2):
-    """Train and evaluate one repetition, unless the store has it, and return its path in the store.
+def train(record, source, versions, report=lambda text: None):
+    """Train and evaluate one repetition and return its file's content: the model with notes of how it came about.
 
-    The number of TensorFlow's threads changes the weights' last bits, so it belongs to the record and is set here:
-    call this before anything else has used TensorFlow.
+    This needs no params.yaml and no store, but a process that has not used TensorFlow with another number of threads:
+    that number changes the weights' last bits, so it belongs to the record and is set here.
+
+    Args:
+        record: as `Training.record` returns it.
+        source: the arguments of `own_datasets.from_settings` for a data set of your own, or None.
+        versions: the `VERSIONS` of who asks, which are to be those here.
+        report: called with the course of the training, a text. Default: nothing.
     """
-    record, path = training.record(repetition), training.stored(repetition)
-    if _matches(path, record):
-        return path
+    if (asked := {"numerics": record["numerics"], **versions}) != (here := {"numerics": NUMERICS, **VERSIONS}):
+        raise RuntimeError(f"asked for {asked}, but this is {here}")
     tf.config.threading.set_intra_op_parallelism_threads(record["threads"])
     tf.config.threading.set_inter_op_parallelism_threads(record["threads"])
     keras.backend.clear_session()  # names would otherwise count what this process trained before
-    x, y, x_test, y_test = datasets.load_dataset(training.dataset)
+    if source:
+        datasets.register(record["dataset"], own_datasets.from_settings(*source))
+    if datasets.fingerprint(record["dataset"]) != record["data"]:
+        raise RuntimeError(f"{record['dataset']} is not what it was, or elsewhere, when this training was asked for")
+    x, y, x_test, y_test = _arrays(record["dataset"], record["data"])
     x, y = datasets.select_classes(x, y, record["classes"])
-    model, history = _fit(record, x, y, verbose)
-    notes = {"record": record, "metrics": evaluate(model, x_test, y_test, record["classes"]), "history": history}
+    model, history = _fit(record, x, y, report)
+    report(" evaluation")
+    measured = evaluate(model, x_test, y_test, record["classes"])
+    # Versions are noted, not compared: what changes numbers is to raise `numerics`, and nothing else is to retrain.
+    notes = {"record": record, "versions": versions, "metrics": measured, "history": history}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "repetition.keras"
+        model.save(path)
+        with zipfile.ZipFile(path, "a") as archive:
+            for name, note in notes.items():
+                archive.writestr(zipfile.ZipInfo(f"{name}.json"), json.dumps(note))
+        return path.read_bytes()
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.stem}.{os.getpid()}.keras")
-    model.save(half)
-    with zipfile.ZipFile(half) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    half.unlink()
-    write_archive(path, members | {f"{name}.json": json.dumps(note).encode() for name, note in notes.items()})
-    return path
+
+@lru_cache(maxsize=1)
+def _arrays(dataset, fingerprint):
+    return datasets.load_dataset(dataset)
 
 
-def _fit(record, x, y, verbose):
+def _fit(record, x, y, report):
     """Return the model that a record describes, and the course of its training."""
     layers = resolve(record["architecture"]).split()
     tops = [i for i, layer in enumerate(layers, start=1) if layer.startswith("G")] if record.get("layerwise") else []
     arguments = {key: record[key] for key in ("seed", "annealing", "centroid_phase")}
     below, history = None, {}
+    epoch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda i, _: report(f" epoch {i + 1}/{record['epochs']}"))
     for end in tops or [len(layers)]:
         model = DCGMM.from_spec(" ".join(layers[:end]), x.shape[1:], gmm=record.get("gmm"), **arguments)
         if record.get("start") == "k-means":
@@ -183,28 +215,65 @@ def _fit(record, x, y, verbose):
         config = {"learning_rate": record["learning_rate"]}
         model.compile(keras.optimizers.get({"class_name": record.get("optimizer", "SGD"), "config": config}))
         labels = y if model.classifier else None
-        fit = model.fit(x, labels, epochs=record["epochs"], batch_size=record["batch_size"], verbose=verbose)
+        sizes = {"epochs": record["epochs"], "batch_size": record["batch_size"]}
+        fit = model.fit(x, labels, **sizes, verbose=0, callbacks=[epoch])
         below, history = model, history | fit.history
     return model, history
 
 
-def train_grid(trainings):
-    """Train all repetitions of several trainings that the store does not have, in as many processes as fit the cores.
+def train_repetition(training, repetition=0):
+    """Train and evaluate one repetition, unless the store has it, and return its path in the store."""
+    record, path = training.record(repetition), training.stored(repetition)
+    if not _matches(path, record):
+        say = partial(print, training.name, file=sys.stderr, flush=True)  # not into what a notebook is compared by
+        _write(path, grid.in_child(TRAIN, *_call(record), report=say))
+    return path
+
+
+def _call(record):
+    """Return the arguments of `train` for a record, and its number of threads."""
+    declared = declared_datasets().get(record["dataset"])
+    return (record, declared and (declared, str(root())), VERSIONS), record["threads"]
+
+
+TRAIN = "dcgmm.experiments:train"
+
+
+class TrainingsFailed(RuntimeError):
+    """Some trainings of a grid have failed; the store has the others."""
+
+
+def train_grid(trainings, repetitions=None, workers=None, scheduler=None):
+    """Train all repetitions of several trainings that the store does not have, the costliest first.
 
     Args:
         trainings: a list of `Training` of one scale.
+        repetitions: how many of each. Default: as many as the scale asks for.
+        workers: how many at a time on this machine. Default: what its cores and its memory have room for.
+        scheduler: address of a Dask cluster that does them instead. Default: this machine.
+
+    Raises:
+        TrainingsFailed: when all others are done, with the error of each that failed.
     """
     asked = settings(trainings[0].scale)
-    cells = [(training, i) for training in trainings for i in range(asked["repetitions"])]
-    missing = [(training, i) for training, i in cells if not _matches(training.stored(i), training.record(i))]
-    print(f"{len(cells)} trainings, of which the store has {len(cells) - len(missing)}", flush=True)
-    workers = max(1, (os.cpu_count() or 1) // asked["threads"])
-    # Spawned, not forked: TensorFlow's threads do not survive a fork.
-    with ProcessPoolExecutor(min(workers, len(missing) or 1), get_context("spawn")) as pool:
-        futures = {pool.submit(train_repetition, training, i, 0): training for training, i in missing}
-        for future in (progress := tqdm(as_completed(futures), total=len(futures), unit="training", disable=None)):
-            future.result()
-            progress.write(f"trained {futures[future].name}", file=sys.stderr)
+    cost = {name: -i for i, name in enumerate(asked["architectures"])}
+    cells, missing, paths = 0, {}, {}
+    for training in sorted(trainings, key=lambda t: cost.get(t.architecture, -len(cost)), reverse=True):
+        for i in range(asked["repetitions"] if repetitions is None else repetitions):
+            record = training.record(i)
+            path = _place(record)
+            cells += 1
+            if not (path in paths.values() or _matches(path, record)):
+                name = f"{training.name} {training.dataset} {training.classes} #{i}"
+                missing[name], paths[name] = _call(record), path
+    print(f"{cells} trainings, of which the store has {cells - len(missing)}", flush=True)
+    if not missing:
+        return
+    workers = workers or grid.workers_that_fit(max(threads for _, threads in missing.values()))
+    failed = grid.run(TRAIN, missing, lambda name, content: _write(paths[name], content), workers, scheduler)
+    if failed:
+        errors = "\n".join(f"  {name}: {error}" for name, error in failed.items())
+        raise TrainingsFailed(f"{len(failed)} of {len(missing)} trainings failed:\n{errors}")
 
 
 def evaluate(model, x, y, classes):
@@ -304,16 +373,7 @@ def _find_or_train(training, repetition):
             return path
     if os.environ.get("DCGMM_TRAIN") == "never":
         raise RuntimeError(f"neither the store nor the committed models have {record}, and DCGMM_TRAIN=never")
-    # In a process of its own, where the number of threads can still be set.
-    command = [sys.executable, "-m", "dcgmm.experiments", "repetition", f"--repetition={repetition}"]
-    asked = {**asdict(training), "changes": json.dumps(training.changes)}
-    command += [f"--{name}={value}" for name, value in asked.items()]
-    with subprocess.Popen(command, cwd=root(), stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            print(line, end="", flush=True, file=sys.stderr)  # not into what a notebook is compared by
-    if process.returncode:
-        raise RuntimeError(f"training failed with exit code {process.returncode}: {' '.join(command)}")
-    return training.stored(repetition)
+    return train_repetition(training, repetition)
 
 
 def code_version():
@@ -325,8 +385,6 @@ def code_version():
         changed = _output(*git, "status", "--porcelain", "--", *sources)
         return _output(*git, "describe", "--always", "--tags", commit) + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
-        from importlib.metadata import version
-
         return f"v{version('dcgmm')}"
 
 
@@ -375,9 +433,21 @@ def data_stage(scale):
     """Fetch and verify the data sets, and note their fingerprints, on which all later stages depend."""
     folder = root() / "results" / scale / "data"
     folder.mkdir(parents=True, exist_ok=True)
-    for name in datasets.DATASETS:
-        datasets.fetch(name)
+    for name in (*datasets.DATASETS, *declared_datasets()):
+        if name in datasets.DATASETS:
+            datasets.fetch(name)
         _write(folder / f"{name}.sha256", datasets.fingerprint(name) + "\n")
+
+
+def _trainings(dataset, classes, scale):
+    """Return what a scale asks for on some classes of a data set: instances, and on classes 0-4 ablations."""
+    asked = settings(scale)
+    ablations = [
+        Training(ablation["architecture"], dataset, classes, scale, ablation.get("changes", {}))
+        for ablation in asked["ablations"]
+        if classes == "0-4"
+    ]
+    return [Training(name, dataset, classes, scale) for name in asked["architectures"]], ablations
 
 
 def train_stage(dataset, classes, scale):
@@ -388,12 +458,7 @@ def train_stage(dataset, classes, scale):
     kept.
     """
     asked = settings(scale)
-    trainings = [Training(name, dataset, classes, scale) for name in asked["architectures"]]
-    ablations = [
-        Training(ablation["architecture"], dataset, classes, scale, ablation.get("changes", {}))
-        for ablation in asked["ablations"]
-        if classes == "0-4"
-    ]
+    trainings, ablations = _trainings(dataset, classes, scale)
     train_grid(trainings + ablations)
     for training in trainings + ablations:
         paths = [training.stored(i) for i in range(asked["repetitions"])]
@@ -445,7 +510,10 @@ def _write(path, content):
     """Write a file beside its place and rename it, so that it is never half there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.{os.getpid()}")
-    half.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with half.open("wb") as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
+        file.flush()
+        os.fsync(file.fileno())  # else a power cut may leave the name without the content
     os.replace(half, path)
 
 
@@ -467,6 +535,7 @@ def main(arguments=None):
     stage = {}
     for name, text in {
         "data": "fetch and verify the data sets",
+        "grid": "train all of a scale at once, here or on a Dask cluster, into the store",
         "train": "train all architectures on a data set, all repetitions, and collect their numbers",
         "repetition": "train one repetition of one architecture into the store",
         "notebook": "execute a notebook",
@@ -480,14 +549,26 @@ def main(arguments=None):
     stage["repetition"].add_argument("--changes", type=json.loads, default={}, help="what differs, as JSON")
     for name in ("train", "repetition"):
         stage[name].add_argument("--classes", default="all", choices=list(CLASSES))
+    declared_datasets()
     for name in ("train", "repetition", "notebook"):
-        stage[name].add_argument("--dataset", required=True, choices=list(datasets.DATASETS))
-    for name in ("data", "train", "repetition", "notebook"):
+        stage[name].add_argument("--dataset", required=True, choices=list(datasets.TITLES))
+    add, address = stage["grid"].add_argument, os.environ.get("DASK_SCHEDULER_ADDRESS")
+    both = list(datasets.DATASETS)
+    add("--dataset", nargs="+", default=both, choices=list(datasets.TITLES), help=f"default: {' '.join(both)}")
+    add("--classes", nargs="+", default=list(CLASSES), choices=list(CLASSES), help="default: all of these")
+    add("--repetitions", type=int, help="of each, the first having the scale's seed; default: the scale's")
+    add("--workers", type=int, help="trainings at a time on this machine; default: as its cores and memory allow")
+    add("--scheduler", default=address, help="of a Dask cluster; default: DASK_SCHEDULER_ADDRESS, else this machine")
+    for name in ("data", "train", "repetition", "notebook", "grid"):
         stage[name].add_argument("--scale", default="quick", help="a block of params.yaml: quick or paper")
     asked = parser.parse_args(arguments)
 
     if asked.stage == "data":
         data_stage(asked.scale)
+    elif asked.stage == "grid":
+        cells = [_trainings(d, c, asked.scale) for d in asked.dataset for c in asked.classes]
+        trainings = [training for instances, ablations in cells for training in instances + ablations]
+        train_grid(trainings, asked.repetitions, asked.workers, asked.scheduler)
     elif asked.stage == "train":
         train_stage(asked.dataset, asked.classes, asked.scale)
     elif asked.stage == "repetition":
@@ -500,4 +581,10 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except TrainingsFailed as failure:
+        sys.exit(str(failure))
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr, flush=True)
+        os._exit(130)  # Python would wait for the trainings, which end with this process

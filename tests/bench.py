@@ -1,19 +1,23 @@
 """`make bench`: what training, sampling and sharpening cost on this machine, as ratios measured in one run.
 
-Every instance runs in a process of its own, so that its peak memory is its own. Prints three tables and writes them to
-results/bench.csv, bench_em.csv and bench_scaling.csv.
+Every instance runs in a process of its own, so that its peak memory is its own. Prints four tables and writes them to
+results/bench.csv, bench_em.csv, bench_scaling.csv and bench_grid.csv.
 """
 
 import json
 import os
+import resource
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
+import yaml
 from sklearn.mixture import GaussianMixture
 
 from dcgmm import ARCHITECTURES, DCGMM, Sharpening, load_dataset
@@ -152,6 +156,22 @@ def bench_scaling():
     return {"rows": rows, "peak GB in 2 and in 20 epochs": peaks}
 
 
+def bench_grid(threads, workers):
+    """Time a grid of four short trainings, and watch the largest of its processes."""
+    root = Path(__file__).parents[1]
+    block = yaml.safe_load((root / "params.yaml").read_text())["quick"]
+    block |= {"architectures": ["2L-c", "1L"], "ablations": [], "epochs": 3, "repetitions": 2, "threads": int(threads)}
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(root / "dvc.yaml", folder)
+        Path(folder, "params.yaml").write_text(yaml.safe_dump({"quick": block}))
+        command = [sys.executable, "-m", "dcgmm.experiments", "grid", "--dataset", "mnist", "--classes", "all"]
+        start = time.perf_counter()
+        subprocess.run([*command, f"--workers={workers}"], cwd=folder, check=True, capture_output=True)
+        spent = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    return {"threads": int(threads), "workers": int(workers), "s": spent, "peak GB of a process": peak}
+
+
 def in_own_process(*arguments):
     run = subprocess.run([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(run.stdout.splitlines()[-1])
@@ -159,8 +179,9 @@ def in_own_process(*arguments):
 
 def main():
     if len(sys.argv) > 1:
-        what = {"em": bench_em, "scaling": bench_scaling}.get(sys.argv[1], lambda: bench_instance(sys.argv[1]))
-        print(json.dumps(what(), default=float))
+        name, *arguments = sys.argv[1:]
+        what = {"em": bench_em, "scaling": bench_scaling, "grid": bench_grid}.get(name, lambda: bench_instance(name))
+        print(json.dumps(what(*arguments), default=float))
         return
     table_rows = {}
     for name in ARCHITECTURES:
@@ -181,6 +202,10 @@ def main():
     print(rows.round(3).to_string(index=False))
     rows.round(4).to_csv(folder / "bench_scaling.csv", index=False, lineterminator="\n")
     print(scaling, f"cores: {os.cpu_count()}")
+    cores = str(os.cpu_count())
+    grid = pd.DataFrame([in_own_process("grid", *sizes) for sizes in (("1", "1"), ("1", cores), (cores, "1"))])
+    print(f"\nA grid of 2L-c and 1L, three epochs, two repetitions:\n{grid.round(2).to_string(index=False)}")
+    grid.round(4).to_csv(folder / "bench_grid.csv", index=False, lineterminator="\n")
 
 
 if __name__ == "__main__":

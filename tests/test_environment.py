@@ -92,9 +92,10 @@ def test_installed_versions_are_the_locked_ones():
 
 @pytest.mark.parametrize("path", sorted((ROOT / "dcgmm").rglob("*.py")), ids=lambda path: path.stem)
 def test_what_the_library_imports_is_declared(path):
-    # What only runs within the pipeline (DVC, papermill) may be imported where it is used, but not with the module.
+    # What only runs within the pipeline or on a cluster may be imported where it is used, but not with the module.
     declared = {canonicalize_name(Requirement(line).name) for line in project()["project"]["dependencies"]}
-    pipeline = {canonicalize_name(Requirement(line).name) for line in project()["dependency-groups"]["pipeline"]}
+    optional = project()["dependency-groups"]["pipeline"] + project()["project"]["optional-dependencies"]["cluster"]
+    optional = {canonicalize_name(Requirement(line).name) for line in optional}
     providers = packages_distributions()
     tree = ast.parse(path.read_text("utf-8"))
     for node in ast.walk(tree):
@@ -107,7 +108,7 @@ def test_what_the_library_imports_is_declared(path):
                 continue
         for module in {module.partition(".")[0] for module in modules} - sys.stdlib_module_names - {"dcgmm"}:
             provided_by = {canonicalize_name(name) for name in providers.get(module, [])}
-            allowed = declared if node in tree.body else declared | pipeline
+            allowed = declared if node in tree.body else declared | optional
             assert provided_by & allowed, f"{path.name} imports {module}, which pyproject.toml does not declare"
 
 

@@ -1,0 +1,213 @@
+"""Grids of trainings end with the same bytes, whatever is killed on the way: here, and on a Dask cluster."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import yaml
+
+from dcgmm import grid
+
+ROOT = Path(__file__).parents[1]
+SIZES = {"train": 3000, "test": 300}
+SMALL = "F(8,8,1,1) G(4)"
+MOMENTS = random.Random(0)
+ANY_MOMENT = 10 * [signal.SIGKILL, signal.SIGINT, signal.SIGTERM] if os.environ.get("DCGMM_LONG") else []
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())["quick"]
+CALLS = """
+import os, pathlib, signal
+
+def square(x, report):
+    report(f" {x}")
+    print("noise")
+    return x * x
+
+def fail(report):
+    raise ValueError("no such thing")
+
+def die(report):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def die_once(path, report):
+    if not pathlib.Path(path).exists():
+        pathlib.Path(path).touch()
+        die(report)
+    return "survived"
+
+def threads(report):
+    return os.environ["OMP_NUM_THREADS"]
+"""
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def memory(process):
+    """Return a process's memory in MB, 0 where it has ended."""
+    try:
+        return process.memory_info().rss / 2**20
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def children(process):
+    """Return the processes that make calls for one."""
+    found = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in found if memory(child) and grid.__file__ in child.cmdline()]
+
+
+def training(process):
+    """Wait until a process has children in which TensorFlow is loaded, and a little longer, and return these."""
+    wait_for(lambda: [child for child in children(process) if memory(child) > 300])
+    time.sleep(1)
+    return children(process)
+
+
+def test_calls_come_back_whatever_happens_to_others(tmp_path, monkeypatch):
+    (tmp_path / "calls.py").write_text(CALLS)
+    monkeypatch.syspath_prepend(tmp_path)
+    grid.close_child()  # one that another test left does not know the path
+    reported = []
+    assert grid.in_child("calls:square", (3,), report=reported.append) == 9
+    assert reported == [" 3"]
+    first = grid._thread.child
+    with pytest.raises(RuntimeError, match="ValueError: no such thing"):
+        grid.in_child("calls:fail", ())
+    assert grid._thread.child is first
+    assert grid.in_child("calls:threads", (), threads=2) == "2"
+    assert first.process.poll() is not None
+    grid.close_child()
+
+    kept, path = {}, str(tmp_path / "once")
+    failed = grid.run("calls:die_once", {"a": ((path,), 1)}, kept.__setitem__)
+    failed |= grid.run("calls:die", {"b": ((), 1)}, kept.__setitem__)
+    assert kept == {"a": "survived"}
+    assert list(failed) == ["b"]
+    assert "ended with code -9, 3 times" in str(failed["b"])
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("project")
+    rng = np.random.default_rng(0)
+    arrays = {f"x_{part}": rng.random((n, 8, 8), "float32") for part, n in SIZES.items()}
+    labels = {f"y_{part}": rng.integers(0, 5, n) for part, n in SIZES.items()}
+    np.savez(folder / "mine.npz", **arrays, **labels)
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    set_params(folder, [SMALL])
+    return folder
+
+
+def set_params(folder, architectures):
+    block = {**PARAMS, "architectures": architectures, "ablations": [], "epochs": 40, "repetitions": 3}
+    blocks = {"quick": block, "datasets": {"mine": {"npz": "mine.npz"}}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(blocks))
+
+
+def start(folder, *arguments):
+    command = [sys.executable, "-m", "dcgmm.experiments", "grid", "--dataset=mine", "--classes=all", *arguments]
+    environment = {name: value for name, value in os.environ.items() if name != "DASK_SCHEDULER_ADDRESS"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **pipes)
+
+
+def finish(process, code=0):
+    """Return what a process prints until it ends, and hold it to its exit code."""
+    output, errors = process.communicate(timeout=600)
+    assert process.returncode == code, errors
+    return output + errors
+
+
+def stored(folder):
+    return {path.name: path.read_bytes() for path in (folder / "results" / "store").glob("*.keras")}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(project):
+    """What one training after the other leaves in the store, of which tests start anew."""
+    assert "3 trainings, of which the store has 0" in finish(start(project, "--workers=1"))
+    expected = stored(project)
+    assert len(expected) == 3
+    return expected
+
+
+def test_a_failed_training_stops_no_other_and_is_named(project, undisturbed):
+    next(iter((project / "results" / "store").iterdir())).unlink()
+    set_params(project, ["F(9,9,1,1) G(4)", SMALL])
+    try:
+        output = finish(start(project), code=1)
+    finally:
+        set_params(project, [SMALL])
+    assert "6 trainings, of which the store has 2" in output
+    assert "3 of 4 trainings failed" in output
+    assert "F-9-9-1-1-G-4 mine all #0: ValueError" in output
+    assert stored(project) == undisturbed
+
+
+@pytest.fixture
+def empty(project, undisturbed):
+    shutil.rmtree(project / "results")
+    return project
+
+
+def end(process, how):
+    """End a grid and see that nothing of it goes on."""
+    orphans = children(process) if process.poll() is None else []
+    process.send_signal(how)
+    code = process.wait(timeout=20)
+    wait_for(lambda: not any(memory(orphan) for orphan in orphans), seconds=20)
+    process.communicate()
+    return code
+
+
+def end_at_any_moment(folder, how):
+    """Start a grid, anew where all is done, and end it, and before it perhaps a child."""
+    if len(stored(folder)) == 3:
+        shutil.rmtree(folder / "results")
+    process = start(folder, "--workers=2")
+    time.sleep(MOMENTS.uniform(0, 20))
+    if process.poll() is None and MOMENTS.random() < 0.5 and (found := children(process)):
+        MOMENTS.choice(found).kill()
+    end(process, how)
+
+
+def test_killed_and_interrupted_grids_go_on_to_the_same_bytes(empty, undisturbed):
+    process = start(empty, "--workers=2")
+    training(process)[0].kill()
+    wait_for(lambda: stored(empty))
+    assert end(process, signal.SIGKILL) == -signal.SIGKILL
+    finished = stored(empty)
+    assert finished.items() <= undisturbed.items()
+
+    process = start(empty, "--workers=2")
+    training(process)
+    assert end(process, signal.SIGINT) == 130
+    for how in ANY_MOMENT:
+        end_at_any_moment(empty, how)
+        assert stored(empty).items() <= undisturbed.items()
+    assert f"3 trainings, of which the store has {len(stored(empty))}" in finish(start(empty))
+    assert stored(empty) == undisturbed
+
+
+def test_a_dask_cluster_gives_the_same_bytes_and_a_lost_worker_costs_its_training_only(empty, undisturbed):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        process = start(empty, f"--scheduler={cluster.scheduler_address}")
+        lost = training(psutil.Process())[0]
+        lost.parent().kill()
+        wait_for(lambda: not memory(lost), seconds=20)
+        output = finish(process)
+    assert output.count("done: F-8-8-1-1-G-4 mine all") == 3
+    assert stored(empty) == undisturbed
