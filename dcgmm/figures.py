@@ -149,18 +149,20 @@ def publish(figure, report, name, caption, alt):
     display(Image(path.with_suffix(".png"), alt=alt, width=int(100 * WIDTH)), Markdown(f"*{caption}*"))
 
 
-def judge(report, claim, checks, numbers):
+def judge(report, claim, checks, numbers, repetitions=None):
     """Save the verdict on one of the paper's claims, and display it.
 
     Args:
         report: an `experiments.Report`.
         claim: a key of `CLAIMS`, such as `"C5"`.
         checks: booleans, the parts of the claim: it is kept where all hold, partly kept where some do.
-        numbers: a sentence or two with the numbers that decide; `metrics.describe` puts intervals into it. How many
-            repetitions they rest on is added.
+        numbers: a sentence or two with the numbers that decide; `metrics.describe` puts intervals into it.
+        repetitions: how many of each training they rest on, which is added to them; 0 where they rest on none.
+            Default: as many as the scale has.
     """
-    n = report.repetitions
-    numbers += " (One repetition, so no intervals.)" if n == 1 else f" (In brackets: 95 % intervals, {n} repetitions.)"
+    n = report.repetitions if repetitions is None else repetitions
+    basis = {0: "", 1: " (One repetition, so no intervals.)"}
+    numbers += basis.get(n, f" (In brackets: 95 % intervals, {n} repetitions.)")
     judged = {"claim": claim, "statement": CLAIMS[claim], "verdict": verdict(checks), "numbers": numbers}
     path = report.folder("tables") / f"{claim}.json"
     path.write_text(json.dumps(judged, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
