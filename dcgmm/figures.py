@@ -14,7 +14,7 @@ WIDTH = 7.2  # inches: the text width of a two-column paper
 PALETTE = sns.color_palette("colorblind")
 
 sns.set_theme(context="paper", style="ticks", palette=PALETTE)
-plt.rcParams.update({"figure.dpi": 100, "savefig.dpi": 200, "savefig.bbox": "tight", "axes.grid.axis": "y"})
+plt.rcParams.update({"figure.dpi": 100, "savefig.dpi": 160, "savefig.bbox": "tight", "axes.grid.axis": "y"})
 
 
 def image_grid(ax, images, columns, title=None, letters=None):
@@ -141,7 +141,7 @@ def publish(figure, report, name, caption, alt):
     """
     path = report.folder("figures") / name
     # Neither file may carry the time at which it was made: the same run gives the same bytes.
-    figure.savefig(path.with_suffix(".png"), metadata={"Software": None})
+    figure.savefig(path.with_suffix(".png"), metadata={"Software": None}, pil_kwargs={"optimize": True})
     figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
     plt.close(figure)
     caption = f"{caption} {report.provenance}"
