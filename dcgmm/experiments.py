@@ -1,4 +1,4 @@
-"""What the pipeline runs: trainings kept in a store, their numbers collected, notebooks executed.
+"""What the pipeline runs: trainings kept in a store, and their numbers collected.
 
 A *repetition* is one training: an architecture on some classes of a data set, with one seed. Everything that decides
 its weights is its *record*; the store holds one file a repetition, named by the hash of that record, and what a file
@@ -478,34 +478,6 @@ def train_stage(dataset, classes, scale):
         _write(training.collected("metrics"), json.dumps(worst) + "\n")
 
 
-def notebook_stage(name, dataset, scale):
-    """Execute a notebook with papermill and keep a copy whose bytes depend on its results alone."""
-    import nbformat
-    import papermill
-
-    executed = results(scale) / "notebooks" / f"{name}-{dataset}.ipynb"
-    executed.parent.mkdir(parents=True, exist_ok=True)
-    half = executed.with_name(f".{executed.name}")
-    papermill.execute_notebook(
-        root() / "notebooks" / f"{name}.ipynb",
-        half,
-        parameters={"dataset": dataset, "scale": scale},
-        cwd=root() / "notebooks",
-        kernel_name="python3",
-        record_timing=False,
-        coalesce_streams=True,
-    )
-    notebook = nbformat.read(half, as_version=4)
-    half.unlink()
-    notebook.metadata = {"kernelspec": notebook.metadata.kernelspec}
-    for index, cell in enumerate(notebook.cells):
-        cell.id = f"cell-{index}"
-        cell.metadata = {key: cell.metadata[key] for key in ("tags",) if cell.metadata.get(key)}
-        if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
-    _write(executed, nbformat.writes(notebook) + "\n")
-
-
 def _write(path, content):
     """Write a file beside its place and rename it, so that it is never half there."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -538,19 +510,17 @@ def main(arguments=None):
         "grid": "train all of a scale at once, here or on a Dask cluster, into the store",
         "train": "train all architectures on a data set, all repetitions, and collect their numbers",
         "repetition": "train one repetition of one architecture into the store",
-        "notebook": "execute a notebook",
         "made": "list what a folder of results holds",
     }.items():
         stage[name] = stages.add_parser(name, help=text, description=text)
     stage["made"].add_argument("folder")
-    stage["notebook"].add_argument("name", help="a file of notebooks/, without .ipynb")
     stage["repetition"].add_argument("--architecture", required=True, help="a name of Table I or a specification")
     stage["repetition"].add_argument("--repetition", type=int, default=0)
     stage["repetition"].add_argument("--changes", type=json.loads, default={}, help="what differs, as JSON")
     for name in ("train", "repetition"):
         stage[name].add_argument("--classes", default="all", choices=list(CLASSES))
     declared_datasets()
-    for name in ("train", "repetition", "notebook"):
+    for name in ("train", "repetition"):
         stage[name].add_argument("--dataset", required=True, choices=list(datasets.TITLES))
     add, address = stage["grid"].add_argument, os.environ.get("DASK_SCHEDULER_ADDRESS")
     both = list(datasets.DATASETS)
@@ -559,7 +529,7 @@ def main(arguments=None):
     add("--repetitions", type=int, help="of each, the first having the scale's seed; default: the scale's")
     add("--workers", type=int, help="trainings at a time on this machine; default: as its cores and memory allow")
     add("--scheduler", default=address, help="of a Dask cluster; default: DASK_SCHEDULER_ADDRESS, else this machine")
-    for name in ("data", "train", "repetition", "notebook", "grid"):
+    for name in ("data", "train", "repetition", "grid"):
         stage[name].add_argument("--scale", default="quick", help="a block of params.yaml: quick or paper")
     asked = parser.parse_args(arguments)
 
@@ -574,8 +544,6 @@ def main(arguments=None):
     elif asked.stage == "repetition":
         training = Training(asked.architecture, asked.dataset, asked.classes, asked.scale, asked.changes)
         train_repetition(training, asked.repetition)
-    elif asked.stage == "notebook":
-        notebook_stage(asked.name, asked.dataset, asked.scale)
     else:
         made(asked.folder)
 

@@ -30,10 +30,10 @@ def set_params(folder, **changed):
     (folder / "params.yaml").write_text(yaml.safe_dump({"quick": block}))
 
 
-def run(folder, *arguments):
+def run(folder, *arguments, program=("-m", "dcgmm.experiments")):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DCGMM_")}
     environment |= {name: value for name, value in os.environ.items() if name == "DCGMM_DATA"}
-    command = [sys.executable, "-m", "dcgmm.experiments", *arguments]
+    command = [sys.executable, *program, *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -86,16 +86,16 @@ def test_a_repetition_with_other_parameters_is_never_reused(project):
 
 
 def test_a_notebook_trains_what_is_missing_and_executes_to_the_same_bytes(project):
-    arguments = ("notebook", "05-sampling", "--dataset=mnist")
-    run(project, *arguments)
-    first = contents(project / "results")
-    run(project, *arguments)
-    assert contents(project / "results") == first
+    def execute():
+        run(project, "02-interpretability", "--dataset=mnist", program=("-P", ROOT / "dcgmm" / "execute.py"))
+        return contents(project / "results")
+
+    first = execute()
+    assert execute() == first
     made = {str(path.relative_to("quick")) for path in first if path.parts[0] == "quick"}
-    expected = {f"figures/05-sampling-mnist/samples.{suffix}" for suffix in ("png", "pdf", "md")}
-    expected |= {f"tables/05-sampling-mnist/samples.{suffix}" for suffix in ("csv", "md")}
-    assert made >= expected | {"notebooks/05-sampling-mnist.ipynb"}
-    cells = json.loads(first[Path("quick/notebooks/05-sampling-mnist.ipynb")])["cells"]
+    expected = {f"figures/02-interpretability-mnist/sparsity.{suffix}" for suffix in ("png", "pdf", "md")}
+    assert made >= expected | {"notebooks/02-interpretability-mnist.ipynb", "tables/02-interpretability-mnist/C10.json"}
+    cells = json.loads(first[Path("quick/notebooks/02-interpretability-mnist.ipynb")])["cells"]
     assert any("injected-parameters" in cell["metadata"].get("tags", []) for cell in cells)
     listing = run(project, "made", "results/quick")
     assert all(Path(path).name in listing for path in made if path.split("/")[0] in ("figures", "tables", "notebooks"))

@@ -1,0 +1,51 @@
+"""Execute a notebook for one data set and scale, and keep a copy whose bytes depend on its results alone.
+
+A file to be run from the project's folder, `python -P dcgmm/execute.py 05-sampling --scale quick --dataset mnist`: as a
+module of the package it would wait for TensorFlow, which only the notebook's own kernel needs.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+
+def execute(name, dataset, scale):
+    """Run a notebook of notebooks/ by papermill into results/<scale>/notebooks, or below DCGMM_RESULTS.
+
+    Args:
+        name: the notebook's, without .ipynb.
+        dataset: the parameter `dataset`, which also ends the executed notebook's name.
+        scale: the parameter `scale`, a block of params.yaml.
+    """
+    import nbformat
+    import papermill
+
+    executed = Path(os.environ.get("DCGMM_RESULTS", "results"), scale, "notebooks", f"{name}-{dataset}.ipynb")
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    half = executed.with_name(f".{executed.name}")
+    papermill.execute_notebook(
+        Path("notebooks", f"{name}.ipynb"),
+        half,
+        parameters={"dataset": dataset, "scale": scale},
+        cwd="notebooks",
+        kernel_name="python3",
+        record_timing=False,
+        coalesce_streams=True,
+    )
+    notebook = nbformat.read(half, as_version=4)
+    notebook.metadata = {"kernelspec": notebook.metadata.kernelspec}
+    for index, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{index}"
+        cell.metadata = {key: cell.metadata[key] for key in ("tags",) if cell.metadata.get(key)}
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+    nbformat.write(notebook, half)
+    os.replace(half, executed)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", help="a file of notebooks/, without .ipynb")
+    parser.add_argument("--dataset", required=True, help="mnist, fashion_mnist or a data set of params.yaml")
+    parser.add_argument("--scale", default="quick", help="a block of params.yaml: quick or paper")
+    execute(**vars(parser.parse_args()))
