@@ -161,7 +161,7 @@ def judge(report, claim, checks, numbers, repetitions=None):
             Default: as many as the scale has.
     """
     n = report.repetitions if repetitions is None else repetitions
-    basis = {0: "", 1: " (One repetition, so no intervals.)"}
+    basis = {0: "", 1: " (One repetition, so no intervals.)", 2: " (In brackets: the two repetitions.)"}
     numbers += basis.get(n, f" (In brackets: 95 % intervals, {n} repetitions.)")
     judged = {"claim": claim, "statement": CLAIMS[claim], "verdict": verdict(checks), "numbers": numbers}
     path = report.folder("tables") / f"{claim}.json"

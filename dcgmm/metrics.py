@@ -71,17 +71,22 @@ def nearest_distance(images, others=None):
     return float(distances.mean() / np.sqrt(np.prod(images.shape[1:])))
 
 
-def interval(values, confidence=0.95):
-    """Return (low, high), Student's confidence interval of the mean of repetitions, a NaN pair for fewer than two."""
+def interval(values):
+    """Return (low, high) of repetitions: Student's 95 % confidence interval of their mean.
+
+    Of two repetitions, whose interval would be thirteen times as wide as they are apart, both values; of one, NaN.
+    """
     values = np.asarray(values, "float64")
     if len(values) < 2:
         return float("nan"), float("nan")
-    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)
-    return float(values.mean() - half), float(values.mean() + half)
+    if len(values) == 2:
+        return float(values.min()), float(values.max())
+    low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
+    return float(low), float(high)
 
 
 def describe(values, digits=2):
-    """Return the mean of repetitions as text, followed by its 95 % interval in brackets where there is one."""
+    """Return the mean of repetitions as text, followed by their `interval` in brackets where there is one."""
     low, high = interval(values)
     bracket = "" if np.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
     return f"{np.mean(values):.{digits}f}{bracket}"

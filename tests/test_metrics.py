@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
+from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 
 from dcgmm import metrics
@@ -34,3 +36,26 @@ def test_components_in_use_win_more_than_a_stray_image():
     labels = np.repeat([0, 3, 7], [9000, 999, 1])
     assert metrics.components_in_use(labels) == 2
     assert metrics.components_in_use(labels, min_share=0) == 3
+
+
+@given(st.integers(3, 12), st.integers(0, 2**16))
+def test_an_interval_is_students_and_of_two_values_both(n, seed):
+    values = np.random.default_rng(seed).normal(1, 2, n)
+    low, high = metrics.interval(values)
+    assert (low + high) / 2 == pytest.approx(values.mean())
+    assert stats.ttest_1samp(values, low).pvalue == pytest.approx(0.05)
+    assert metrics.interval(values[:2]) == (min(values[:2]), max(values[:2]))
+    assert np.isnan(metrics.interval(values[:1])).all()
+
+
+def test_blurred_images_are_less_sharp_and_scaling_grey_values_scales_sharpness(images):
+    blurred = gaussian_filter(images, (0, 1, 1, 0))
+    assert metrics.sharpness(blurred) < metrics.sharpness(images)
+    assert metrics.sharpness(images / 2) == pytest.approx(metrics.sharpness(images) / 2)
+
+
+def test_nearest_distances_leave_out_an_image_itself_and_are_rms_over_pixels(images):
+    assert metrics.nearest_distance(images, images) == pytest.approx(0, abs=1e-6)
+    assert metrics.nearest_distance(images[:1], images[:1] + 0.25) == pytest.approx(0.25)
+    rms = cdist(images.reshape(40, -1), images.reshape(40, -1)) / 28 + np.diag(np.full(40, np.inf))
+    assert metrics.nearest_distance(images) == pytest.approx(rms.min(axis=1).mean())
