@@ -1,5 +1,11 @@
 """Deep Convolutional Gaussian Mixture Models: a companion to A. Gepperth and B. Pfülb, IJCNN 2021."""
 
+import os
+
+# TensorFlow leaves oneDNN off on x86-64 CPUs without AVX-512, where it trains two to three times as fast with it. This
+# counts where TensorFlow is not imported yet.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 from dcgmm.architectures import ARCHITECTURES
 from dcgmm.datasets import load_dataset
 from dcgmm.layers import GMM, Folding, LinearClassifier, MaxPooling
