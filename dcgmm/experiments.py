@@ -21,6 +21,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
+import psutil
 import tensorflow as tf
 import yaml
 from sklearn.cluster import KMeans
@@ -125,6 +126,11 @@ class Training:
         return root() / "results" / self.scale / kind / self.dataset / self.classes / f"{self.name}.{suffix}"
 
     @property
+    def is_instance(self):
+        """Whether this is one of the scale's architectures as they are: of these, the first weights are kept."""
+        return not self.changes and self.architecture in settings(self.scale)["architectures"]
+
+    @property
     def name(self):
         """The architecture's name and the changes, in a form that fits a file's."""
         return file_name(" ".join([self.architecture, *(f"{key} {value}" for key, value in self.changes.items())]))
@@ -152,6 +158,24 @@ def _matches(path, record):
         return read(path, "record") == record
     except (FileNotFoundError, KeyError, zipfile.BadZipFile, json.JSONDecodeError):
         return False
+
+
+def _source(training, repetition):
+    """Return the file, in the store or among the collected models, that matches a repetition's record, else None."""
+    record = training.record(repetition)
+    return next((p for p in (training.stored(repetition), training.collected("models")) if _matches(p, record)), None)
+
+
+def _numbers(training, repetition):
+    """Return the metrics of a repetition from its file, or as they were collected earlier, a dict, else None."""
+    if path := _source(training, repetition):
+        return read(path, "metrics")
+    collected = training.collected("repetitions")
+    if not collected.exists() or (training.is_instance and repetition == 0):  # whose weights are needed, too
+        return None
+    table = pd.read_csv(collected, index_col="repetition", float_precision="round_trip")
+    found = table[table.get("record") == _digest(training.record(repetition))]
+    return None if found.empty else found.drop(columns="record").astype(object).iloc[0].to_dict()
 
 
 def train(record, source, versions, report=lambda text: None):
@@ -244,7 +268,7 @@ class TrainingsFailed(RuntimeError):
 
 
 def train_grid(trainings, repetitions=None, workers=None, scheduler=None):
-    """Train all repetitions of several trainings that the store does not have, the costliest first.
+    """Train all repetitions of several trainings that are neither stored nor collected, the costliest first.
 
     Args:
         trainings: a list of `Training` of one scale.
@@ -256,6 +280,7 @@ def train_grid(trainings, repetitions=None, workers=None, scheduler=None):
         TrainingsFailed: when all others are done, with the error of each that failed.
     """
     asked = settings(trainings[0].scale)
+    _sweep(root() / "results" / "store")
     cost = {name: -i for i, name in enumerate(asked["architectures"])}
     cells, missing, paths = 0, {}, {}
     for training in sorted(trainings, key=lambda t: cost.get(t.architecture, -len(cost)), reverse=True):
@@ -263,10 +288,10 @@ def train_grid(trainings, repetitions=None, workers=None, scheduler=None):
             record = training.record(i)
             path = _place(record)
             cells += 1
-            if not (path in paths.values() or _matches(path, record)):
+            if path not in paths.values() and _numbers(training, i) is None:
                 name = f"{training.name} {training.dataset} {training.classes} #{i}"
                 missing[name], paths[name] = _call(record), path
-    print(f"{cells} trainings, of which the store has {cells - len(missing)}", flush=True)
+    print(f"{cells} trainings, of which {cells - len(missing)} are done", flush=True)
     if not missing:
         return
     workers = workers or grid.workers_that_fit(max(threads for _, threads in missing.values()))
@@ -356,23 +381,17 @@ def repetitions(architecture, dataset, classes="all", scale="quick", **changes):
     """Return the metrics of every repetition of a training, a DataFrame with one row each; see `evaluate`."""
     training = Training(architecture, dataset, classes, scale, changes)
     asked = range(settings(scale)["repetitions"])
-    collected = training.collected("repetitions")
-    if collected.exists():
-        table = pd.read_csv(collected, index_col="repetition")
-        if list(table.get("record", ())) == [_digest(training.record(i)) for i in asked]:
-            return table.drop(columns="record")
-    rows = [read(_find_or_train(training, i), "metrics") for i in asked]
+    rows = [_numbers(training, i) or read(_find_or_train(training, i), "metrics") for i in asked]
     return pd.DataFrame(rows).rename_axis("repetition")
 
 
 def _find_or_train(training, repetition):
     """Return the path of a repetition's file that matches what is asked for."""
-    record = training.record(repetition)
-    for path in (training.stored(repetition), training.collected("models")):
-        if _matches(path, record):
-            return path
+    if path := _source(training, repetition):
+        return path
     if os.environ.get("DCGMM_TRAIN") == "never":
-        raise RuntimeError(f"neither the store nor the committed models have {record}, and DCGMM_TRAIN=never")
+        missing = training.record(repetition)
+        raise RuntimeError(f"neither the store nor the committed models have {missing}, and DCGMM_TRAIN=never")
     return train_repetition(training, repetition)
 
 
@@ -455,27 +474,38 @@ def train_stage(dataset, classes, scale):
 
     Written for each architecture: the first repetition's model and history, the metrics of each repetition, and their
     worst values, which are what the paper reports. On classes 0-4 also the ablations, of which only the metrics are
-    kept.
+    kept. What was collected earlier and still matches its record is not trained again: repetitions add up.
     """
     asked = settings(scale)
-    trainings, ablations = _trainings(dataset, classes, scale)
-    train_grid(trainings + ablations)
-    for training in trainings + ablations:
-        paths = [training.stored(i) for i in range(asked["repetitions"])]
-        repeated = pd.DataFrame([read(path, "metrics") for path in paths])
-        table = repeated.assign(record=[path.stem for path in paths])
-        _write(training.collected("repetitions"), table.to_csv(index_label="repetition", lineterminator="\n"))
-        if training in ablations:
+    trainings = [training for kind in _trainings(dataset, classes, scale) for training in kind]
+    train_grid(trainings)
+    written = set()
+
+    def collect(training, kind, content):
+        _write(training.collected(kind), content)
+        written.add(training.collected(kind))
+
+    for training in trainings:
+        repetitions = range(asked["repetitions"])
+        repeated = pd.DataFrame([_numbers(training, i) for i in repetitions])
+        table = repeated.assign(record=[training.stored(i).stem for i in repetitions])
+        collect(training, "repetitions", table.to_csv(index_label="repetition", lineterminator="\n"))
+        if not training.is_instance:
             continue
-        history = pd.DataFrame(read(paths[0], "history")).rename_axis("epoch")
+        first = _source(training, 0)
+        history = pd.DataFrame(read(first, "history")).rename_axis("epoch")
         worst = {
             "dunn": repeated.dunn.min(),
             "davies_bouldin": repeated.davies_bouldin.max(),
             "components_in_use": int(repeated.components_in_use.min()),
         }
-        _write(training.collected("models"), paths[0].read_bytes())
-        _write(training.collected("history"), history.to_csv(lineterminator="\n"))
-        _write(training.collected("metrics"), json.dumps(worst) + "\n")
+        collect(training, "models", first.read_bytes())
+        collect(training, "history", history.to_csv(lineterminator="\n"))
+        collect(training, "metrics", json.dumps(worst) + "\n")
+    # The pipeline leaves these folders as they were, so that repetitions add up: what is asked for no more goes here.
+    for folder in {path.parent for path in written}:
+        for stale in set(folder.iterdir()) - written:
+            stale.unlink()
 
 
 def _write(path, content):
@@ -487,6 +517,13 @@ def _write(path, content):
         file.flush()
         os.fsync(file.fileno())  # else a power cut may leave the name without the content
     os.replace(half, path)
+
+
+def _sweep(folder):
+    """Remove what processes that were killed in `_write` have left in a folder."""
+    for half in folder.glob(".*"):
+        if not psutil.pid_exists(int(half.suffix[1:])):
+            half.unlink(missing_ok=True)
 
 
 def made(folder):

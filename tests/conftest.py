@@ -4,6 +4,7 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in dcgmm/__init__.py, which some tests import after TensorFlow
 
 # Few and repeatable examples where every run counts, many where time does not matter.
 settings.register_profile("short", max_examples=20, deadline=None, derandomize=True)

@@ -48,7 +48,7 @@ def train(folder):
 
 
 def test_training_collects_resumes_and_repeats_to_the_byte(project):
-    assert "2 trainings, of which the store has 0" in train(project)
+    assert "2 trainings, of which 0 are done" in train(project)
     first = contents(project / "results")
     collected = {"models": "keras", "metrics": "json", "repetitions": "csv", "history": "csv"}
     expected = {Path("quick", kind, "mnist", "0-4", f"{name}.{suffix}") for kind, suffix in collected.items()
@@ -59,10 +59,10 @@ def test_training_collects_resumes_and_repeats_to_the_byte(project):
     stored = sorted((project / "results" / "store").iterdir())
     stored[0].unlink()
     shutil.rmtree(project / "results" / "quick")
-    assert "2 trainings, of which the store has 1" in train(project)
+    assert "2 trainings, of which 1 are done" in train(project)
     assert contents(project / "results") == first
     stored[1].write_bytes(stored[1].read_bytes()[:1000])
-    assert "2 trainings, of which the store has 1" in train(project)
+    assert "2 trainings, of which 1 are done" in train(project)
     assert contents(project / "results") == first
 
 
@@ -70,7 +70,7 @@ def test_a_repetition_with_other_parameters_is_never_reused(project):
     train(project)
     set_params(project, epochs=1, learning_rate=0.04)
     try:
-        assert "2 trainings, of which the store has 0" in train(project)
+        assert "2 trainings, of which 0 are done" in train(project)
     finally:
         set_params(project, epochs=1)
     # Not even where a file stands at the right place but says otherwise of itself.
@@ -81,7 +81,7 @@ def test_a_repetition_with_other_parameters_is_never_reused(project):
         for rate in (0.05, 0.04)
     )
     shutil.copy(slow, fast)
-    assert "2 trainings, of which the store has 1" in train(project)
+    assert "2 trainings, of which 1 are done" in train(project)
     assert experiments.read(fast, "record")["learning_rate"] == 0.05
 
 

@@ -1,4 +1,4 @@
-"""Grids of trainings end with the same bytes, whatever is killed on the way: here, and on a Dask cluster."""
+"""Grids and the pipeline end with the same bytes, whatever is killed on the way: here, and on a Dask cluster."""
 
 import os
 import random
@@ -9,12 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import psutil
 import pytest
 import yaml
 
 from dcgmm import grid
+from dcgmm.architectures import file_name
 
 ROOT = Path(__file__).parents[1]
 SIZES = {"train": 3000, "test": 300}
@@ -44,6 +46,19 @@ def die_once(path, report):
 
 def threads(report):
     return os.environ["OMP_NUM_THREADS"]
+"""
+
+
+NOTEBOOK = """
+import matplotlib.pyplot as plt
+from dcgmm import experiments, figures
+report = experiments.Report("small", dataset, scale, 0)
+numbers = report.save_table(experiments.repetitions(architecture, dataset, scale=scale), "numbers")
+model = experiments.trained(architecture, dataset, scale=scale)
+figure, ax = plt.subplots()
+figures.image_grid(ax, model.sample(9, seed=0), 3)
+figures.publish(figure, report, "samples", "Nine samples.", alt="A grid of images.")
+print(numbers.round(2).to_string())
 """
 
 
@@ -137,7 +152,7 @@ def stored(folder):
 @pytest.fixture(scope="module")
 def undisturbed(project):
     """What one training after the other leaves in the store, of which tests start anew."""
-    assert "3 trainings, of which the store has 0" in finish(start(project, "--workers=1"))
+    assert "3 trainings, of which 0 are done" in finish(start(project, "--workers=1"))
     expected = stored(project)
     assert len(expected) == 3
     return expected
@@ -150,7 +165,7 @@ def test_a_failed_training_stops_no_other_and_is_named(project, undisturbed):
         output = finish(start(project), code=1)
     finally:
         set_params(project, [SMALL])
-    assert "6 trainings, of which the store has 2" in output
+    assert "6 trainings, of which 2 are done" in output
     assert "3 of 4 trainings failed" in output
     assert "F-9-9-1-1-G-4 mine all #0: ValueError" in output
     assert stored(project) == undisturbed
@@ -197,7 +212,7 @@ def test_killed_and_interrupted_grids_go_on_to_the_same_bytes(empty, undisturbed
     for how in ANY_MOMENT:
         end_at_any_moment(empty, how)
         assert stored(empty).items() <= undisturbed.items()
-    assert f"3 trainings, of which the store has {len(stored(empty))}" in finish(start(empty))
+    assert f"3 trainings, of which {len(stored(empty))} are done" in finish(start(empty))
     assert stored(empty) == undisturbed
 
 
@@ -211,3 +226,74 @@ def test_a_dask_cluster_gives_the_same_bytes_and_a_lost_worker_costs_its_trainin
         output = finish(process)
     assert output.count("done: F-8-8-1-1-G-4 mine all") == 3
     assert stored(empty) == undisturbed
+
+
+@pytest.fixture
+def pipeline(project, tmp_path):
+    """The stages of dvc.yaml on a small data set, with one instance and one notebook."""
+    for name in ("mine.npz", "params.yaml"):
+        shutil.copy(project / name, tmp_path)
+    shutil.copytree(ROOT / "dcgmm", tmp_path / "dcgmm", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text((ROOT / ".dvc" / "config").read_text() + "    no_scm = true\n")
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    stages["train"]["matrix"] = {"dataset": ["mine"], "classes": ["all"]}
+    metrics = f"results/quick/metrics/mine/all/{file_name(SMALL)}.json"
+    stages["train"]["metrics"] = [{metrics: {"cache": False}}]
+    stages["notebook"]["matrix"] = {"notebook": ["small"], "dataset": ["mine"]}
+    elsewhere = ("results/bench.csv", "results/quick/models/mnist", "results/quick/models/fashion_mnist")
+    own = [dependency for dependency in stages["notebook"]["deps"] if dependency not in elsewhere]
+    stages["notebook"]["deps"] = [*own, "results/quick/models/mine"]
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    parameters = nbformat.v4.new_code_cell(f'dataset = scale = ""\narchitecture = "{SMALL}"')
+    parameters.metadata["tags"] = ["parameters"]
+    (tmp_path / "notebooks").mkdir()
+    notebook = nbformat.v4.new_notebook(cells=[parameters, nbformat.v4.new_code_cell(NOTEBOOK)])
+    notebook.metadata = nbformat.read(ROOT / "notebooks" / "01-tour.ipynb", as_version=4).metadata
+    nbformat.write(notebook, tmp_path / "notebooks" / "small.ipynb")
+    return tmp_path
+
+
+def repro(folder):
+    environment = {name: value for name, value in os.environ.items() if name not in ("DCGMM_TRAIN", "DCGMM_RESULTS")}
+    path = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+    command = [sys.executable, "-m", "dvc", "--cd", folder, "repro"]
+    environment |= {"PATH": path, "DVC_NO_ANALYTICS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
+
+
+def outputs(folder):
+    files = [folder / "dvc.lock", *(folder / "results").rglob("*")]
+    return {path.relative_to(folder): path.read_bytes() for path in files if path.is_file()}
+
+
+def start_anew(folder):
+    shutil.rmtree(folder / "results", ignore_errors=True)
+    (folder / "dvc.lock").unlink(missing_ok=True)
+
+
+def test_a_pipeline_killed_at_random_moments_completes_with_the_bytes_of_an_undisturbed_one(pipeline):
+    began = time.monotonic()
+    process = repro(pipeline)
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output
+    seconds = time.monotonic() - began
+    expected = outputs(pipeline)
+    kinds = {path.parts[2] for path in expected if path.parts[:2] == ("results", "quick")}
+    assert kinds == {"data", "models", "repetitions", "metrics", "history", "notebooks", "figures", "tables"}
+
+    start_anew(pipeline)
+    for _ in range(30 if os.environ.get("DCGMM_LONG") else 10):
+        process = repro(pipeline)
+        time.sleep(MOMENTS.uniform(0, seconds / 2))
+        if process.poll() == 0:
+            assert outputs(pipeline) == expected
+            start_anew(pipeline)
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    process = repro(pipeline)
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output
+    assert outputs(pipeline) == expected
