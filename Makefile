@@ -5,6 +5,9 @@ VERSIONS := 3.13 3.12 3.11
 EXPORT := --frozen --all-groups --no-emit-project --no-annotate --no-header
 READY := .venv/.ready
 
+# Two at a time wait less for each other's processes; a file's tests, and a notebook's cells, stay together and in order.
+PARALLEL := --numprocesses=2 --dist=loadfile
+
 # A stage of the pipeline is `python -m dcgmm.experiments ...`: that python must be the one in .venv.
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
@@ -36,7 +39,7 @@ test: $(READY) ## Lint, unit tests, and the committed notebooks executed again a
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	@results=$$(mktemp -d) && trap 'rm -rf "$$results"' EXIT && trap 'exit 130' INT TERM && \
-	DCGMM_TRAIN=never DCGMM_RESULTS="$$results" $(RUN) .venv/bin/pytest tests results/paper/notebooks --nbval-lax
+	DCGMM_TRAIN=never DCGMM_RESULTS="$$results" $(RUN) .venv/bin/pytest tests results/paper/notebooks --nbval-lax $(PARALLEL)
 
 test-long: export DCGMM_LONG := 1
 test-long: test ## The same with the long fault and kill suites at full counts

@@ -1,4 +1,4 @@
-"""The pages that are made from results and code: the notebooks, the gallery and the library's modules."""
+"""The pages that are made from results and code: notebooks, the gallery, the library's modules, measured costs."""
 
 import base64
 import inspect
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jinja2
 import nbformat
+import pandas as pd
 
 import dcgmm
 from dcgmm.claims import CLAIMS
@@ -113,14 +114,16 @@ def quoted(text):
 
 
 def fill_in(app, page, source):
-    """Fill in the first page and the library's, which are templates."""
-    if page not in ("index", "api"):
+    """Fill in the pages that are templates."""
+    if page not in ("index", "api", "scaling"):
         return
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters["relative"] = lambda path: os.path.relpath(path, app.srcdir)
     environment.filters["quoted"] = quoted
+    environment.filters["table"] = lambda frame: frame.round(3).to_markdown(index=False)
+    measured = {path.stem: pd.read_csv(path) for path in (ROOT / "results").glob("bench*.csv")}
     source[0] = environment.from_string(source[0]).render(
-        notebooks=app.notebooks, datasets=TITLES, claims=CLAIMS, modules=MODULES, dcgmm=dcgmm
+        notebooks=app.notebooks, datasets=TITLES, claims=CLAIMS, modules=MODULES, dcgmm=dcgmm, measured=measured
     )
 
 

@@ -1,9 +1,10 @@
 """`make bench`: what training, sampling and sharpening cost on this machine, as ratios measured in one run.
 
-Every instance runs in a process of its own, so that its peak memory is its own. Prints four tables and writes them to
-results/bench.csv, bench_em.csv, bench_scaling.csv and bench_grid.csv.
+Every instance runs in a process of its own, so that its peak memory is its own. Prints its tables and writes them to
+results/bench.csv, bench_em.csv, bench_scaling.csv, bench_batch.csv, bench_grid.csv and bench_plan.csv.
 """
 
+import heapq
 import json
 import os
 import resource
@@ -21,6 +22,7 @@ import yaml
 from sklearn.mixture import GaussianMixture
 
 from dcgmm import ARCHITECTURES, DCGMM, Sharpening, load_dataset
+from dcgmm.architectures import resolve
 
 REFERENCE_GFLOPS = 390  # rate of large products on the machine that the targets were set on
 TARGETS_MS = {"1L": 0.5, "2L-a": 1, "2L-b": 1, "2L-c": 2.7, "2L-d": 0.5, "2L-e": 2.7, "3L-a": 7.5, "3L-b": 1}
@@ -100,12 +102,27 @@ def bench_instance(name):
         "target": TARGETS_MS[name] * max(1, REFERENCE_GFLOPS / gflops),
         "GFLOP/s": rate,
         "of large product": rate / gflops,
+        "large product GFLOP/s": gflops,
         "compile s": first - epoch,
         "25 epochs s": first + 24 * epoch + rest,
         "sample 100 s": seconds(lambda: model.sample(100, top_s=1, seed=0)),
         "sharpen 100 s": seconds(lambda: model.sample(100, top_s=1, sharpening=Sharpening(), seed=0), repeat=1),
         "GB over the data": peak,
     }
+
+
+def bench_thread(spec, batch_size="100"):
+    """Return the time of a training step with one thread, in ms."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    x, *_ = load_dataset("mnist")
+    model = DCGMM.from_spec(spec)
+    model.compile()
+    clock, steps = Clock(), 300
+    model.fit(x[: steps * int(batch_size)], epochs=3, batch_size=int(batch_size), verbose=0, callbacks=[clock])
+    return 1e3 * min(clock.seconds[1:]) / steps
 
 
 def bench_em():
@@ -156,11 +173,13 @@ def bench_scaling():
     return {"rows": rows, "peak GB in 2 and in 20 epochs": peaks}
 
 
+GRID = {"architectures": ["2L-c", "2L-e", "1L"], "ablations": [], "epochs": 5, "repetitions": 2}
+
+
 def bench_grid(threads, workers):
-    """Time a grid of four short trainings, and watch the largest of its processes."""
+    """Time a grid of short trainings, and watch the largest of its processes."""
     root = Path(__file__).parents[1]
-    block = yaml.safe_load((root / "params.yaml").read_text())["quick"]
-    block |= {"architectures": ["2L-c", "1L"], "ablations": [], "epochs": 3, "repetitions": 2, "threads": int(threads)}
+    block = yaml.safe_load((root / "params.yaml").read_text())["quick"] | GRID | {"threads": int(threads)}
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(root / "dvc.yaml", folder)
         Path(folder, "params.yaml").write_text(yaml.safe_dump({"quick": block}))
@@ -172,40 +191,111 @@ def bench_grid(threads, workers):
     return {"threads": int(threads), "workers": int(workers), "s": spent, "peak GB of a process": peak}
 
 
+def plan(ms, overhead, efficiency, workers=(1, 2, 8, 64, 1000)):
+    """Return what some numbers of workers make of the paper's ten repetitions, those that take longest first.
+
+    Args:
+        ms: time of a training step with one thread, by specification.
+        overhead: what a training takes beside its steps, in seconds.
+        efficiency: how much of its speed a core keeps while the others work.
+        workers: the numbers.
+    """
+    block = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())["paper"]
+    steps = {"all": 600, "0-4": 300}  # an epoch
+    cells = [(name, classes, {}) for name in block["architectures"] for classes in steps]
+    cells += [(ablation["architecture"], "0-4", ablation.get("changes", {})) for ablation in block["ablations"]]
+    hours = []
+    for name, classes, changes in cells:
+        times = without_classifier(name).count("G") if changes.get("layerwise") else 1
+        seconds = overhead + times * block["epochs"] * steps[classes] * ms[without_classifier(name)] / 1e3
+        hours += 2 * 10 * [seconds / efficiency / 3600]  # data sets, repetitions
+    rows = []
+    for n in workers:
+        ends = [0.0] * n
+        for spent in sorted(hours, reverse=True):
+            heapq.heapreplace(ends, ends[0] + spent)
+        rows.append({"workers": n, "trainings": len(hours), "core-hours": sum(hours), "hours": max(ends)})
+    return rows
+
+
+def without_classifier(name):
+    return resolve(name).split(" C(")[0]
+
+
+def one_thread():
+    """Return the time of a training step with one thread, in ms, for each specification of the paper's scale."""
+    block = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())["paper"]
+    names = [*block["architectures"], *(ablation["architecture"] for ablation in block["ablations"])]
+    return {spec: in_own_process("thread", spec) for spec in dict.fromkeys(map(without_classifier, names))}
+
+
 def in_own_process(*arguments):
     run = subprocess.run([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(run.stdout.splitlines()[-1])
 
 
+def keep(table, name, text, **options):
+    """Print a table and write it into results."""
+    print(f"\n{text}:\n{table.round(3).to_string()}", flush=True)
+    path = Path(__file__).parents[1] / "results" / f"{name}.csv"
+    table.round(4).to_csv(path, lineterminator="\n", **options)
+
+
+def on_this_machine():
+    """Measure what one training costs."""
+    rows = {}
+    for name in ARCHITECTURES:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        rows[name] = in_own_process(name)
+    table = pd.DataFrame(rows).T
+    table["on target"] = np.where(table["ms/step"] <= table.target, "yes", "no")
+    keep(table, "bench", f"Instances, {os.cpu_count()} cores", index_label="instance")
+    em = pd.DataFrame(in_own_process("em")).T
+    text = "Time to the held-out likelihood of scikit-learn's EM, 25 diagonal components, precisions clipped at 20"
+    keep(em, "bench_em", text, index_label="fit")
+    scaling = in_own_process("scaling")
+    text = "Scaling of 1L; peak GB in 2 and in 20 epochs {:.2f} and {:.2f}"
+    text = text.format(*scaling["peak GB in 2 and in 20 epochs"])
+    keep(pd.DataFrame(scaling["rows"]), "bench_scaling", text, index=False)
+
+
+def past_this_machine():
+    """Measure how trainings share cores and batches, and plan the paper's scale by that."""
+    ms = one_thread()
+    batch = [
+        {"instance": name, "batch": n, "ms/step": in_own_process("thread", ARCHITECTURES[name], str(n))}
+        for name in ("1L", "2L-c", "3L-a")
+        for n in (100, 50, 25, 10)
+    ]
+    batch = pd.DataFrame(batch)
+    batch["times as fast"] = batch.groupby("instance")["ms/step"].transform("first") / batch["ms/step"]
+    text = "A batch shared by 1, 2, 4 and 10 workers with one thread, without communication"
+    keep(batch, "bench_batch", text, index=False)
+
+    cores = str(os.cpu_count())
+    grid = pd.DataFrame([in_own_process("grid", *sizes) for sizes in (("1", "1"), ("1", cores), (cores, "1"))])
+    grid["times as fast"] = grid.s.iloc[0] / grid.s
+    trainings = len(GRID["architectures"]) * GRID["repetitions"]
+    keep(grid, "bench_grid", f"A grid of {trainings} trainings of {', '.join(GRID['architectures'])}", index=False)
+
+    steps = 600 * GRID["epochs"] * GRID["repetitions"] * sum(ms[ARCHITECTURES[name]] for name in GRID["architectures"])
+    overhead = max(0, grid.s.iloc[0] - steps / 1e3) / trainings
+    planned = pd.DataFrame(plan(ms, overhead, grid["times as fast"].iloc[1] / os.cpu_count()))
+    planned["times as fast"] = planned.hours.iloc[0] / planned.hours
+    text = f"The paper's ten repetitions; {overhead:.1f} s a training beside its steps"
+    keep(planned, "bench_plan", text, index=False)
+
+
+PARTS = {"em": bench_em, "scaling": bench_scaling, "grid": bench_grid, "thread": bench_thread}
+
+
 def main():
     if len(sys.argv) > 1:
         name, *arguments = sys.argv[1:]
-        what = {"em": bench_em, "scaling": bench_scaling, "grid": bench_grid}.get(name, lambda: bench_instance(name))
-        print(json.dumps(what(*arguments), default=float))
+        print(json.dumps(PARTS.get(name, lambda: bench_instance(name))(*arguments), default=float))
         return
-    table_rows = {}
-    for name in ARCHITECTURES:
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        table_rows[name] = in_own_process(name)
-    table = pd.DataFrame(table_rows).T
-    table["on target"] = np.where(table["ms/step"] <= table.target, "yes", "no")
-    print(table.round(2).to_string())
-    folder = Path(__file__).parents[1] / "results"
-    table.round(4).to_csv(folder / "bench.csv", index_label="instance", lineterminator="\n")
-    print("\nTime to the held-out likelihood of scikit-learn's EM, 25 diagonal components, precisions clipped at 20:")
-    em = pd.DataFrame(in_own_process("em")).T
-    print(em.round(2).to_string())
-    em.round(4).to_csv(folder / "bench_em.csv", index_label="fit", lineterminator="\n")
-    scaling = in_own_process("scaling")
-    print("\nScaling of 1L:")
-    rows = pd.DataFrame(scaling.pop("rows"))
-    print(rows.round(3).to_string(index=False))
-    rows.round(4).to_csv(folder / "bench_scaling.csv", index=False, lineterminator="\n")
-    print(scaling, f"cores: {os.cpu_count()}")
-    cores = str(os.cpu_count())
-    grid = pd.DataFrame([in_own_process("grid", *sizes) for sizes in (("1", "1"), ("1", cores), (cores, "1"))])
-    print(f"\nA grid of 2L-c and 1L, three epochs, two repetitions:\n{grid.round(2).to_string(index=False)}")
-    grid.round(4).to_csv(folder / "bench_grid.csv", index=False, lineterminator="\n")
+    on_this_machine()
+    past_this_machine()
 
 
 if __name__ == "__main__":
