@@ -133,7 +133,9 @@ class Training:
     @property
     def name(self):
         """The architecture's name and the changes, in a form that fits a file's."""
-        return file_name(" ".join([self.architecture, *(f"{key} {value}" for key, value in self.changes.items())]))
+        return file_name(
+            " ".join([self.architecture, *(f"{key} {value}" for key, value in sorted(self.changes.items()))])
+        )
 
 
 def _digest(value):
@@ -174,7 +176,9 @@ def _numbers(training, repetition):
     if not collected.exists() or (training.is_instance and repetition == 0):  # whose weights are needed, too
         return None
     table = pd.read_csv(collected, index_col="repetition", float_precision="round_trip")
-    found = table[table.get("record") == _digest(training.record(repetition))]
+    if "record" not in table:
+        return None
+    found = table[table.record == _digest(training.record(repetition))]
     return None if found.empty else found.drop(columns="record").astype(object).iloc[0].to_dict()
 
 
@@ -413,12 +417,25 @@ def _output(*command):
 
 @dataclass(frozen=True)
 class Report:
-    """Where a notebook's figures and tables go, and what their captions say."""
+    """Where a notebook's figures and tables go, and what their captions say.
+
+    Args:
+        notebook: its name without .ipynb.
+        dataset: a data set's name; those of params.yaml are known from here on.
+        scale: a block of params.yaml.
+        seed: of what the notebook draws.
+        instance: what the captions call the models. Default `"all instances"`.
+    """
 
     notebook: str
     dataset: str
     scale: str
     seed: int
+    instance: str = "all instances"
+
+    def __post_init__(self):
+        """Make the data sets of params.yaml known, which notebooks may load before they ask for a model."""
+        declared_datasets()
 
     def folder(self, kind):
         """Return the folder of this notebook's "figures" or "tables", made where it is missing."""
@@ -442,7 +459,8 @@ class Report:
         """What every caption ends with: data set, scale, seed and the version of the code."""
         epochs = settings(self.scale)["epochs"]
         title = datasets.TITLES[self.dataset]
-        return f"{title}, scale {self.scale} ({epochs} epochs), seed {self.seed}, code {code_version()}."
+        scale = f"scale {self.scale} ({epochs} epochs)"
+        return f"{title}, {self.instance}, {scale}, seed {self.seed}, code {code_version()}."
 
 
 # --- Stages -------------------------------------------------------------------------------------------------------
@@ -521,8 +539,9 @@ def _write(path, content):
 
 def _sweep(folder):
     """Remove what processes that were killed in `_write` have left in a folder."""
-    for half in folder.glob(".*"):
-        if not psutil.pid_exists(int(half.suffix[1:])):
+    for half in folder.glob(".*.*.*"):
+        writer = half.suffix[1:]
+        if writer.isdigit() and not psutil.pid_exists(int(writer)):
             half.unlink(missing_ok=True)
 
 

@@ -164,6 +164,22 @@ def judge(report, claim, checks, numbers, repetitions=None):
     basis = {0: "", 1: " (One repetition, so no intervals.)", 2: " (In brackets: the two repetitions.)"}
     numbers += basis.get(n, f" (In brackets: 95 % intervals, {n} repetitions.)")
     judged = {"claim": claim, "statement": CLAIMS[claim], "verdict": verdict(checks), "numbers": numbers}
-    path = report.folder("tables") / f"{claim}.json"
-    path.write_text(json.dumps(judged, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    _save(report, claim, judged)
     display(Markdown(f"> **{claim}: {judged['verdict']}.** *{judged['statement']}*\n>\n> {numbers}"))
+
+
+def finding(report, statement, numbers):
+    """Save what a notebook finds about a sentence of the paper that is no claim to be judged, and display it.
+
+    Args:
+        report: an `experiments.Report`.
+        statement: what the paper says, and where.
+        numbers: a sentence or two with our numbers.
+    """
+    _save(report, "finding", {"statement": statement, "numbers": numbers})
+    display(Markdown(f"> *{statement}*\n>\n> {numbers}"))
+
+
+def _save(report, name, content):
+    path = report.folder("tables") / f"{name}.json"
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -39,11 +39,13 @@ def read_run(folder, executed):
     name, text = executed.stem, executed.read_text("utf-8")
     figures = [read_figure(path) for path in sorted(folder.glob(f"figures/{name}/*.md"))]
     verdicts = [read_verdict(path) for path in sorted(folder.glob(f"tables/{name}/C*.json"))]
+    finding = folder / "tables" / name / "finding.json"
     return {
         "executed": executed,
         "page": f"notebooks/{name}",
         "figures": {figure["name"]: figure for figure in sorted(figures, key=lambda figure: text.find(figure["alt"]))},
         "verdicts": {verdict["claim"]: verdict for verdict in verdicts},
+        "finding": json.loads(finding.read_text("utf-8")) if finding.exists() else None,
     }
 
 

@@ -62,8 +62,29 @@ def test_training_collects_resumes_and_repeats_to_the_byte(project):
     assert "2 trainings, of which 1 are done" in train(project)
     assert contents(project / "results") == first
     stored[1].write_bytes(stored[1].read_bytes()[:1000])
+    shutil.rmtree(project / "results" / "quick")
     assert "2 trainings, of which 1 are done" in train(project)
     assert contents(project / "results") == first
+
+
+def test_repetitions_add_up_to_what_they_are_when_trained_together(project):
+    ablations = [{"architecture": "1L", "changes": {"learning_rate": 0.02}}]
+    asked = {"epochs": 1, "architectures": ["1L"], "ablations": ablations}
+    quick, store = (project / "results" / folder for folder in ("quick", "store"))
+    try:
+        set_params(project, **asked)
+        train(project)
+        shutil.rmtree(store)  # as in another clone, which has what was collected
+        set_params(project, **asked, repetitions=2)
+        assert "4 trainings, of which 2 are done" in train(project)
+        added = contents(quick)
+        shutil.rmtree(store)
+        shutil.rmtree(quick)
+        assert "4 trainings, of which 0 are done" in train(project)
+        assert contents(quick) == added
+        assert not [path for path in added if "2L-b" in path.name]
+    finally:
+        set_params(project, epochs=1)
 
 
 def test_a_repetition_with_other_parameters_is_never_reused(project):
@@ -110,6 +131,14 @@ def test_the_two_scales_have_the_same_stages_and_plots():
     # Plots know no working folder: their paths are relative to their file.
     expected |= yaml.safe_load("plots:\n  - " + plots.replace("results/paper/", ""))
     assert paper == expected
+
+
+def test_the_committed_results_are_those_of_this_code():
+    status = subprocess.run(
+        [sys.executable, "-m", "dvc", "status", "results/paper/dvc.yaml"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert status.returncode == 0, status.stderr
+    assert "up to date" in status.stdout, status.stdout
 
 
 def test_the_scales_differ_only_in_their_numbers():
