@@ -173,7 +173,7 @@ def bench_scaling():
     return {"rows": rows, "memory": peaks}
 
 
-GRID = {"architectures": ["2L-c", "2L-e", "1L"], "ablations": [], "epochs": 5, "repetitions": 2}
+GRID = {"architectures": ["2L-c", "2L-e", "1L"], "ablations": [], "epochs": 3, "repetitions": 2}
 
 
 def bench_grid(threads, workers):
