@@ -32,7 +32,7 @@ help: ## Explain the targets
 figures: $(READY) ## Regenerate all figures and tables at the quick scale (minutes) into results/quick
 	$(call repro,dvc.yaml,results/quick)
 
-paper: $(READY) ## Regenerate at the paper's scale (half an hour a repetition) what is out of date in results/paper
+paper: $(READY) ## Regenerate at the paper's scale (an hour or so a repetition) what is out of date in results/paper
 	$(call repro,results/paper/dvc.yaml,results/paper)
 
 test: $(READY) ## Lint, unit tests, and the committed notebooks executed again and compared

@@ -1,7 +1,7 @@
 """`make bench`: what training, sampling and sharpening cost on this machine, as ratios measured in one run.
 
 Every instance runs in a process of its own, so that its peak memory is its own. Prints its tables and writes them to
-results/bench.csv, bench_em.csv, bench_scaling.csv, bench_batch.csv, bench_grid.csv and bench_plan.csv.
+results/bench.csv and others beside it, bench_*.csv.
 """
 
 import heapq
@@ -111,18 +111,30 @@ def bench_instance(name):
     }
 
 
-def bench_thread(spec, batch_size="100"):
-    """Return the time of a training step with one thread, in ms."""
+def bench_threads():
+    """Return the time of a step with one thread, in ms, of all that is trained, and of smaller batches."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     x, *_ = load_dataset("mnist")
-    model = DCGMM.from_spec(spec)
-    model.compile()
-    clock, steps = Clock(), 300
-    model.fit(x[: steps * int(batch_size)], epochs=3, batch_size=int(batch_size), verbose=0, callbacks=[clock])
-    return 1e3 * min(clock.seconds[1:]) / steps
+
+    def ms(name, batch_size=100, steps=200):
+        model = DCGMM.from_spec(name)
+        model.compile()
+        clock = Clock()
+        model.fit(x[: steps * batch_size], epochs=3, batch_size=batch_size, verbose=0, callbacks=[clock])
+        return 1e3 * min(clock.seconds[1:]) / steps
+
+    asked = paper_scale()
+    names = [*asked["architectures"], *(ablation["architecture"] for ablation in asked["ablations"])]
+    cells = [(name, n) for name in ("1L", "2L-c", "3L-a") for n in (100, 50, 25, 10)]
+    batches = [{"instance": name, "batch": n, "ms/step": ms(name, n)} for name, n in cells]
+    return {"ms": {spec: ms(spec) for spec in dict.fromkeys(map(without_classifier, names))}, "batches": batches}
+
+
+def paper_scale():
+    return yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())["paper"]
 
 
 def bench_em():
@@ -155,7 +167,7 @@ def bench_em():
 
 
 def bench_scaling():
-    """Time a step at several numbers of components, and an epoch at several numbers of images; watch the memory."""
+    """Time a step at several numbers of components, and an epoch at several numbers of images."""
     x, *_ = load_dataset("mnist")
     rows = []
     for k, n in ((25, 60000), (100, 60000), (400, 60000), (25, 30000), (25, 15000)):
@@ -163,6 +175,12 @@ def bench_scaling():
         model.compile()
         _, epoch, _ = epoch_seconds(model, x[:n])
         rows.append({"K": k, "images": n, "epoch s": epoch, "µs per image and component": 1e6 * epoch / n / k})
+    return rows
+
+
+def bench_memory():
+    """Watch the memory of a process that trains for few and for many epochs."""
+    x, *_ = load_dataset("mnist")
     model = DCGMM.from_spec("1L")
     model.compile()
     peaks = []
@@ -170,7 +188,7 @@ def bench_scaling():
         reset_peak()
         model.fit(x, epochs=epochs, verbose=0)
         peaks.append({"epochs": epochs, "peak GB": peak_gb()})
-    return {"rows": rows, "memory": peaks}
+    return peaks
 
 
 GRID = {"architectures": ["2L-c", "2L-e", "1L"], "ablations": [], "epochs": 3, "repetitions": 2}
@@ -200,7 +218,7 @@ def plan(ms, overhead, efficiency, workers=(1, 2, 8, 64, 1000)):
         efficiency: how much of its speed a core keeps while the others work.
         workers: the numbers.
     """
-    block = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())["paper"]
+    block = paper_scale()
     steps = {"all": 600, "0-4": 300}  # an epoch
     cells = [(name, classes, {}) for name in block["architectures"] for classes in steps]
     cells += [(ablation["architecture"], "0-4", ablation.get("changes", {})) for ablation in block["ablations"]]
@@ -222,13 +240,6 @@ def plan(ms, overhead, efficiency, workers=(1, 2, 8, 64, 1000)):
 
 def without_classifier(name):
     return resolve(name).split(" C(")[0]
-
-
-def one_thread():
-    """Return the time of a training step with one thread, in ms, for each specification of the paper's scale."""
-    block = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())["paper"]
-    names = [*block["architectures"], *(ablation["architecture"] for ablation in block["ablations"])]
-    return {spec: in_own_process("thread", spec) for spec in dict.fromkeys(map(without_classifier, names))}
 
 
 def in_own_process(*arguments):
@@ -255,20 +266,14 @@ def on_this_machine():
     em = pd.DataFrame(in_own_process("em")).T
     text = "Time to the held-out likelihood of scikit-learn's EM, 25 diagonal components, precisions clipped at 20"
     keep(em, "bench_em", text, index_label="fit")
-    scaling = in_own_process("scaling")
-    keep(pd.DataFrame(scaling["rows"]), "bench_scaling", "Scaling of 1L", index=False)
-    keep(pd.DataFrame(scaling["memory"]), "bench_memory", "Memory of 1L, data included", index=False)
+    keep(pd.DataFrame(in_own_process("scaling")), "bench_scaling", "Scaling of 1L", index=False)
+    keep(pd.DataFrame(in_own_process("memory")), "bench_memory", "Memory of 1L, data included", index=False)
 
 
 def past_this_machine():
     """Measure how trainings share cores and batches, and plan the paper's scale by that."""
-    ms = one_thread()
-    batch = [
-        {"instance": name, "batch": n, "ms/step": in_own_process("thread", ARCHITECTURES[name], str(n))}
-        for name in ("1L", "2L-c", "3L-a")
-        for n in (100, 50, 25, 10)
-    ]
-    batch = pd.DataFrame(batch)
+    measured = in_own_process("threads")
+    ms, batch = measured["ms"], pd.DataFrame(measured["batches"])
     batch["times as fast"] = batch.groupby("instance")["ms/step"].transform("first") / batch["ms/step"]
     text = "A batch shared by 1, 2, 4 and 10 workers with one thread, without communication"
     keep(batch, "bench_batch", text, index=False)
@@ -286,7 +291,7 @@ def past_this_machine():
     keep(planned, "bench_plan", text, index=False)
 
 
-PARTS = {"em": bench_em, "scaling": bench_scaling, "grid": bench_grid, "thread": bench_thread}
+PARTS = {"em": bench_em, "scaling": bench_scaling, "grid": bench_grid, "threads": bench_threads, "memory": bench_memory}
 
 
 def main():
