@@ -205,7 +205,10 @@ def test_killed_and_interrupted_grids_go_on_to_the_same_bytes(empty, undisturbed
     assert end(process, signal.SIGKILL) == -signal.SIGKILL
     finished = stored(empty)
     assert finished.items() <= undisturbed.items()
+    assert f"3 trainings, of which {len(finished)} are done" in finish(start(empty))
+    assert stored(empty) == undisturbed
 
+    shutil.rmtree(empty / "results")  # all three are to do, so that it cannot be over before the signal
     process = start(empty, "--workers=2")
     training(process)
     assert end(process, signal.SIGINT) == 130

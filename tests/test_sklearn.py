@@ -47,7 +47,17 @@ def density(spec="G(4)", **arguments):
     return DCGMMDensity(spec, **{"epochs": 12, "batch_size": 10, "annealing": FAST, "random_state": 0, **arguments})
 
 
-@parametrize_with_checks([DCGMMDensity("G(4)", epochs=2)])
+# These fail on some processors only (seen on one without AVX-512), and so are no strict expectations.
+MAY_FAIL = {
+    "check_methods_sample_order_invariance": "the check wants 1e-7, and the last bits of float32 products differ by a "
+    "row's place in its block",
+    "check_methods_subset_invariance": "the same, by the number of rows",
+}
+
+
+@parametrize_with_checks(
+    [DCGMMDensity("G(4)", epochs=2)], expected_failed_checks=lambda estimator: MAY_FAIL, xfail_strict=False
+)
 def test_scikit_learn_s_own_checks_pass(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # without it scikit-learn skips one of them
     check(estimator)
