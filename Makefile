@@ -8,6 +8,9 @@ READY := .venv/.ready
 # Two at a time wait less for each other's processes; a file's tests, and a notebook's cells, stay together and in order.
 PARALLEL := --numprocesses=2 --dist=loadfile
 
+# Notebooks that the pipeline executes at a time; each takes some 2 GB of memory.
+JOBS := 2
+
 # A stage of the pipeline is `python -m dcgmm.experiments ...`: that python must be the one in .venv.
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
@@ -69,9 +72,13 @@ clean: ## Remove the environment, the quick results and the site (.venv, results
 	rm -rf .venv results/quick site docs/api docs/notebooks
 	@echo "Removed .venv, results/quick and site. The data cache, results/store and results/paper are untouched."
 
-# $(call repro,FILE,FOLDER): run what is out of date, name the files, and say so where nothing was out of date.
+# $(call repro,FILE,FOLDER): run what is out of date, name the files, and say so where nothing was out of date. Alone,
+# `dvc repro` does the same, one notebook after the other.
 define repro
 @touch .venv/started
+@$(RUN) && .venv/bin/dvc status --quiet $(1) || { .venv/bin/dvc repro $(1):train && \
+	.venv/bin/dvc stage list --name-only $(1) | sed -n 's|^notebook@|$(1):&|p' | \
+	xargs -n 3 -P $(JOBS) .venv/bin/dvc --wait-for-lock repro --single-item; }
 $(RUN) .venv/bin/dvc repro $(1)
 @.venv/bin/python -m dcgmm.experiments made $(2)
 @find $(2) -type f -newer .venv/started | grep -q . || echo "Nothing had to be done: $(2) was up to date."

@@ -320,7 +320,6 @@ def evaluate(model, x, y, classes):
     """
     known = np.isin(y, classes)
     outlying, x, y = x[~known], x[known], y[known]
-    layers = range(len(model.gmm_layers))
     clusters = model.predict_clusters(x)
     numbers = {
         "dunn": metrics.dunn_index(x[:1000], clusters[:1000]),
@@ -330,10 +329,11 @@ def evaluate(model, x, y, classes):
         "components_in_use": metrics.components_in_use(clusters),
         "components": model.gmm_layers[-1].n_components,
     }
-    for i in layers:
-        numbers[f"log_likelihood_{i}"] = float(model.log_likelihood(x, layer=i).mean(dtype="float64"))
-    for i in layers if len(outlying) else ():
-        scores = (model.standardised_scores(images, layer=i) for images in (x, outlying))
+    likelihoods = model.log_likelihoods(x)
+    for i, inlying in enumerate(likelihoods):
+        numbers[f"log_likelihood_{i}"] = float(inlying.mean(dtype="float64"))
+    for i, pair in enumerate(zip(likelihoods, model.log_likelihoods(outlying)) if len(outlying) else ()):
+        scores = (model.moments[i].standardised(values).mean(axis=(1, 2)) for values in pair)
         numbers[f"auc_{i}"] = outliers.auc(*scores)
     samples = paper_samples(model, 100, seed=model.seed)
     numbers |= {

@@ -166,7 +166,11 @@ class DCGMM(keras.Model):
             An array (N, h, w).
         """
         index = self._gmm_index(layer)
-        return self._in_batches(lambda batch: self._likelihoods(batch)[index], x, batch_size)
+        return self.log_likelihoods(x, batch_size)[index]
+
+    def log_likelihoods(self, x, batch_size=500):
+        """Return `log_likelihood` of every GMM layer, from the lowest, a list of arrays (N, h, w), in one pass."""
+        return self._in_batches(self._likelihoods, x, batch_size)
 
     def score_samples(self, x, batch_size=500):
         """Return the mean log-likelihood of the top layer's positions, an array (N,), in nats."""
@@ -175,7 +179,7 @@ class DCGMM(keras.Model):
     def responsibilities(self, x, layer=None, batch_size=500):
         """Return the responsibilities (Eq. 4) of a GMM layer (default: the top one), an array (N, h, w, K)."""
         index = self._gmm_index(layer)
-        return self._in_batches(lambda batch: self._all_responsibilities(batch)[index], x, batch_size)
+        return self._in_batches(lambda batch: [self._all_responsibilities(batch)[index]], x, batch_size)[0]
 
     def predict_clusters(self, x, batch_size=500):
         """Return the most responsible component of the top layer, an array (N,) of integers.
@@ -211,8 +215,8 @@ class DCGMM(keras.Model):
         for moments in self.moments:
             moments.reset()
         for images, *_ in batches:
-            for moments, likelihoods in zip(self.moments, self._likelihoods(images), strict=True):
-                moments.update(likelihoods)
+            for moments, (mean, variance) in zip(self.moments, self._batch_moments(images), strict=True):
+                moments.update(len(images), mean.numpy(), variance.numpy())
         if not self.moments[0].count.numpy():
             warnings.warn("the data set gave no images to calibrate with; call calibrate(x)", stacklevel=2)
 
@@ -242,6 +246,10 @@ class DCGMM(keras.Model):
         return [layer.log_likelihood(scores) for layer, scores in zip(self.gmm_layers, self.climb(x)[0], strict=True)]
 
     @tf.function(reduce_retracing=True)
+    def _batch_moments(self, x):
+        return [tf.nn.moments(likelihoods, 0) for likelihoods in self._likelihoods(x)]
+
+    @tf.function(reduce_retracing=True)
     def _all_responsibilities(self, x):
         return [tf.nn.softmax(scores) for scores in self.climb(x)[0]]
 
@@ -252,8 +260,10 @@ class DCGMM(keras.Model):
         return index
 
     def _in_batches(self, function, x, batch_size):
+        """Return the arrays that a function of images gives as a list, for images x as for all of its batches."""
         x = self._checked(x)
-        return np.concatenate([function(x[i : i + batch_size]).numpy() for i in range(0, len(x), batch_size)])
+        batches = [[part.numpy() for part in function(x[i : i + batch_size])] for i in range(0, len(x), batch_size)]
+        return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
     def _checked(self, x):
         """Return x as a float32 tensor, or say what is wrong with it."""

@@ -33,14 +33,13 @@ class Moments(keras.layers.Layer):
         for state in (self.count, self.mean, self.squares):
             state.assign(tf.zeros(state.shape))
 
-    def update(self, likelihoods):
-        """Take in the log-likelihoods (N, h, w) of a batch, by the parallel algorithm of Chan et al. (1979)."""
-        n = tf.cast(tf.shape(likelihoods)[0], tf.float32)
-        mean, variance = tf.nn.moments(likelihoods, 0)
-        total = self.count + n
-        shift = mean - self.mean
-        self.squares.assign_add(n * variance + tf.square(shift) * self.count * n / total)
-        self.mean.assign_add(shift * n / total)
+    def update(self, n, mean, variance):
+        """Take in mean and variance (h, w) of n images' log-likelihoods (Chan et al., 1979)."""
+        n = np.float32(n)
+        count, before = self.count.numpy(), self.mean.numpy()
+        total, shift = count + n, mean - before
+        self.squares.assign(self.squares.numpy() + (n * variance + np.square(shift) * count * n / total))
+        self.mean.assign(before + shift * n / total)
         self.count.assign(total)
 
     def standardised(self, likelihoods):
