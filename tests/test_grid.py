@@ -125,8 +125,9 @@ def project(tmp_path_factory):
     return folder
 
 
-def set_params(folder, architectures):
-    block = {**PARAMS, "architectures": architectures, "ablations": [], "epochs": 40, "repetitions": 3}
+def set_params(folder, architectures, epochs=40, repetitions=3):
+    asked = {"architectures": architectures, "ablations": [], "epochs": epochs, "repetitions": repetitions}
+    block = {**PARAMS, **asked}
     blocks = {"quick": block, "datasets": {"mine": {"npz": "mine.npz"}}}
     (folder / "params.yaml").write_text(yaml.safe_dump(blocks))
 
@@ -235,8 +236,8 @@ def test_a_dask_cluster_gives_the_same_bytes_and_a_lost_worker_costs_its_trainin
 @pytest.fixture
 def pipeline(project, tmp_path):
     """The stages of dvc.yaml on a small data set, with one instance and one notebook."""
-    for name in ("mine.npz", "params.yaml"):
-        shutil.copy(project / name, tmp_path)
+    shutil.copy(project / "mine.npz", tmp_path)
+    set_params(tmp_path, [SMALL], epochs=2, repetitions=2)
     shutil.copytree(ROOT / "dcgmm", tmp_path / "dcgmm", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text((ROOT / ".dvc" / "config").read_text() + "    no_scm = true\n")
@@ -289,7 +290,7 @@ def test_a_pipeline_killed_at_random_moments_completes_with_the_bytes_of_an_undi
 
     start_anew(pipeline)
     kills = 0
-    while kills < (10 if os.environ.get("DCGMM_LONG") else 0):  # some minutes; without, two runs are compared
+    while kills < (30 if os.environ.get("DCGMM_LONG") else 10):
         process = repro(pipeline)
         time.sleep(MOMENTS.uniform(0, seconds / 2))
         if process.poll() is None:
