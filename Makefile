@@ -77,7 +77,7 @@ clean: ## Remove the environment, the quick results and the site (.venv, results
 define repro
 @touch .venv/started
 @$(RUN) && .venv/bin/dvc status --quiet $(1) || { .venv/bin/dvc repro $(1):train && \
-	.venv/bin/dvc stage list --name-only $(1) | sed -n 's|^notebook@|$(1):&|p' | \
+	.venv/bin/dvc stage list --name-only $(1) | grep notebook@ | \
 	xargs -n 3 -P $(JOBS) .venv/bin/dvc --wait-for-lock repro --single-item; }
 $(RUN) .venv/bin/dvc repro $(1)
 @.venv/bin/python -m dcgmm.experiments made $(2)
