@@ -5,8 +5,8 @@ VERSIONS := 3.13 3.12 3.11
 EXPORT := --frozen --all-groups --no-emit-project --no-annotate --no-header
 READY := .venv/.ready
 
-# Two at a time wait less for each other's processes; a file's tests, and a notebook's cells, stay together and in order. The
-# longest files come first by name; xdist's own order, by number of tests, would leave them to the end.
+# Two at a time wait less for each other's processes; a file's tests, and a notebook's cells, stay together and in order.
+# By name, the longest files come early; xdist's own order, by number of tests, would leave them to the end.
 PARALLEL := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 # Notebooks that the pipeline executes at a time; each takes some 2 GB of memory.
