@@ -214,11 +214,14 @@ class DCGMM(keras.Model):
     def _gather_moments(self, batches):
         for moments in self.moments:
             moments.reset()
-        for images, *_ in batches:
-            for moments, (mean, variance) in zip(self.moments, self._batch_moments(images), strict=True):
-                moments.update(len(images), mean.numpy(), variance.numpy())
-        if not self.moments[0].count.numpy():
+        gathered = [(len(images), self._batch_moments(images)) for images, *_ in batches]
+        if not gathered:
             warnings.warn("the data set gave no images to calibrate with; call calibrate(x)", stacklevel=2)
+            return
+        counts, by_batch = zip(*gathered, strict=True)
+        for moments, by_layer in zip(self.moments, zip(*by_batch, strict=True), strict=True):
+            means, variances = (tf.stack(parts).numpy() for parts in zip(*by_layer, strict=True))
+            moments.update(counts, means, variances)
 
     def inliers(self, x, c=1.0, layer=None, batch_size=500):
         """Return whether each position is an inlier, L ≥ mean − c·sd over the training images (Eq. 6).

@@ -33,14 +33,20 @@ class Moments(keras.layers.Layer):
         for state in (self.count, self.mean, self.squares):
             state.assign(tf.zeros(state.shape))
 
-    def update(self, n, mean, variance):
-        """Take in mean and variance (h, w) of n images' log-likelihoods (Chan et al., 1979)."""
-        n = np.float32(n)
-        count, before = self.count.numpy(), self.mean.numpy()
-        total, shift = count + n, mean - before
-        self.squares.assign(self.squares.numpy() + (n * variance + np.square(shift) * count * n / total))
-        self.mean.assign(before + shift * n / total)
-        self.count.assign(total)
+    def update(self, counts, means, variances):
+        """Take in the log-likelihoods of some batches of images, by number, mean and variance (h, w) of each batch.
+
+        Source: T. F. Chan, G. H. Golub, R. J. LeVeque, Updating formulae and a pairwise algorithm for computing sample
+        variances, 1979.
+        """
+        count, mean, squares = (state.numpy() for state in (self.count, self.mean, self.squares))
+        for n, batch_mean, batch_variance in zip(np.float32(counts), means, variances, strict=True):
+            total, shift = count + n, batch_mean - mean
+            squares = squares + (n * batch_variance + np.square(shift) * count * n / total)
+            mean = mean + shift * n / total
+            count = total
+        for state, value in zip((self.count, self.mean, self.squares), (count, mean, squares), strict=True):
+            state.assign(value)
 
     def standardised(self, likelihoods):
         """Return (L − mean) / sd for log-likelihoods (N, h, w): Eq. 6 calls a position inlier where this is ≥ −c.
