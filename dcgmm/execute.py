@@ -31,6 +31,8 @@ def execute(name, dataset, scale):
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,
+        # All is written by then, and TensorFlow takes seconds to go.
+        shutdown_kernel="immediate",
     )
     notebook = nbformat.read(half, as_version=4)
     notebook.metadata = {"kernelspec": notebook.metadata.kernelspec}
