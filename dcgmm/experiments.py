@@ -175,7 +175,7 @@ def _numbers(training, repetition):
     collected = training.collected("repetitions")
     if not collected.exists() or (training.is_instance and repetition == 0):  # whose weights are needed, too
         return None
-    table = pd.read_csv(collected, index_col="repetition", float_precision="round_trip")
+    table = pd.read_csv(collected, index_col="repetition")
     if "record" not in table:
         return None
     found = table[table.record == _digest(training.record(repetition))]
@@ -476,6 +476,11 @@ def data_stage(scale):
         _write(folder / f"{name}.sha256", datasets.fingerprint(name) + "\n")
 
 
+def _matrix():
+    """Return the data sets and classes that the pipeline trains on, a dict of lists."""
+    return yaml.safe_load((root() / "dvc.yaml").read_text())["stages"]["train"]["matrix"]
+
+
 def _trainings(dataset, classes, scale):
     """Return what a scale asks for on some classes of a data set: instances, and on classes 0-4 ablations."""
     asked = settings(scale)
@@ -579,9 +584,8 @@ def main(arguments=None):
     for name in ("train", "repetition"):
         stage[name].add_argument("--dataset", required=True, choices=list(datasets.TITLES))
     add, address = stage["grid"].add_argument, os.environ.get("DASK_SCHEDULER_ADDRESS")
-    both = list(datasets.DATASETS)
-    add("--dataset", nargs="+", default=both, choices=list(datasets.TITLES), help=f"default: {' '.join(both)}")
-    add("--classes", nargs="+", default=list(CLASSES), choices=list(CLASSES), help="default: all of these")
+    add("--dataset", nargs="+", choices=list(datasets.TITLES), help="default: those that dvc.yaml trains on")
+    add("--classes", nargs="+", choices=list(CLASSES), help="default: those that dvc.yaml trains on")
     add("--repetitions", type=int, help="of each, the first having the scale's seed; default: the scale's")
     add("--workers", type=int, help="trainings at a time on this machine; default: as its cores and memory allow")
     add("--scheduler", default=address, help="of a Dask cluster; default: DASK_SCHEDULER_ADDRESS, else this machine")
@@ -592,7 +596,8 @@ def main(arguments=None):
     if asked.stage == "data":
         data_stage(asked.scale)
     elif asked.stage == "grid":
-        cells = [_trainings(d, c, asked.scale) for d in asked.dataset for c in asked.classes]
+        names, classes = (getattr(asked, axis) or _matrix()[axis] for axis in ("dataset", "classes"))
+        cells = [_trainings(d, c, asked.scale) for d in names for c in classes]
         trainings = [training for instances, ablations in cells for training in instances + ablations]
         train_grid(trainings, asked.repetitions, asked.workers, asked.scheduler)
     elif asked.stage == "train":
