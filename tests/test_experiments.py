@@ -43,12 +43,22 @@ def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def train(folder):
-    return run(folder, "train", "--dataset=mnist", "--classes=0-4")
+@pytest.fixture
+def train(project, monkeypatch, capsys):
+    """Return a function that runs a training stage in the project, within this process, and returns what it prints."""
+    monkeypatch.chdir(project)
+    experiments.root.cache_clear()
+
+    def train():
+        experiments.train_stage("mnist", "0-4", "quick")
+        return capsys.readouterr().out
+
+    yield train
+    experiments.root.cache_clear()
 
 
-def test_training_collects_resumes_and_repeats_to_the_byte(project):
-    assert "2 trainings, of which 0 are done" in train(project)
+def test_training_collects_resumes_and_repeats_to_the_byte(project, train):
+    assert "2 trainings, of which 0 are done" in train()
     first = contents(project / "results")
     collected = {"models": "keras", "metrics": "json", "repetitions": "csv", "history": "csv"}
     expected = {Path("quick", kind, "mnist", "0-4", f"{name}.{suffix}") for kind, suffix in collected.items()
@@ -59,39 +69,39 @@ def test_training_collects_resumes_and_repeats_to_the_byte(project):
     stored = sorted((project / "results" / "store").iterdir())
     stored[0].unlink()
     shutil.rmtree(project / "results" / "quick")
-    assert "2 trainings, of which 1 are done" in train(project)
+    assert "2 trainings, of which 1 are done" in train()
     assert contents(project / "results") == first
     stored[1].write_bytes(stored[1].read_bytes()[:1000])
     shutil.rmtree(project / "results" / "quick")
-    assert "2 trainings, of which 1 are done" in train(project)
+    assert "2 trainings, of which 1 are done" in train()
     assert contents(project / "results") == first
 
 
-def test_repetitions_add_up_to_what_they_are_when_trained_together(project):
+def test_repetitions_add_up_to_what_they_are_when_trained_together(project, train):
     ablations = [{"architecture": "1L", "changes": {"learning_rate": 0.02}}]
     asked = {"epochs": 1, "architectures": ["1L"], "ablations": ablations}
     quick, store = (project / "results" / folder for folder in ("quick", "store"))
     try:
         set_params(project, **asked)
-        train(project)
+        train()
         shutil.rmtree(store)  # as in another clone, which has what was collected
         set_params(project, **asked, repetitions=2)
-        assert "4 trainings, of which 2 are done" in train(project)
+        assert "4 trainings, of which 2 are done" in train()
         added = contents(quick)
         shutil.rmtree(store)
         shutil.rmtree(quick)
-        assert "4 trainings, of which 0 are done" in train(project)
+        assert "4 trainings, of which 0 are done" in train()
         assert contents(quick) == added
         assert not [path for path in added if "2L-b" in path.name]
     finally:
         set_params(project, epochs=1)
 
 
-def test_a_repetition_with_other_parameters_is_never_reused(project):
-    train(project)
+def test_a_repetition_with_other_parameters_is_never_reused(project, train):
+    train()
     set_params(project, epochs=1, learning_rate=0.04)
     try:
-        assert "2 trainings, of which 0 are done" in train(project)
+        assert "2 trainings, of which 0 are done" in train()
     finally:
         set_params(project, epochs=1)
     # Not even where a file stands at the right place but says otherwise of itself.
@@ -100,7 +110,7 @@ def test_a_repetition_with_other_parameters_is_never_reused(project):
     first = {r["learning_rate"]: p for p, r in records.items() if "F(28" in r["architecture"] and not r["seed"]}
     fast, slow = first[0.05], first[0.04]
     shutil.copy(slow, fast)
-    assert "2 trainings, of which 1 are done" in train(project)
+    assert "2 trainings, of which 1 are done" in train()
     assert experiments.read(fast, "record")["learning_rate"] == 0.05
 
 
