@@ -4,6 +4,7 @@
 VERSIONS := 3.13 3.12 3.11
 EXPORT := --frozen --all-groups --no-emit-project --no-annotate --no-header
 READY := .venv/.ready
+LOCKED := --require-hashes --no-deps --no-build-isolation -r requirements.txt
 
 # Two at a time wait less for each other's processes; a file's tests, and a notebook's cells, stay together and in order.
 # By name, the longest files come early; xdist's own order, by number of tests, would leave them to the end.
@@ -109,8 +110,9 @@ ifneq ($(shell { .venv/bin/python -c "print(open('$(READY)').read())"; } 2>/dev/
 .PHONY: $(READY)
 endif
 
-# Always from scratch, with the mark written last, so that nothing of an interrupted set-up stays. By pip rather than
-# uv, as pip knows the user's mirror (pip.conf). The build tools come first: no build fetches what is not locked.
+# Always from scratch, with the mark written last, so that nothing of an interrupted set-up stays. uv takes seconds
+# where pip takes minutes, but pip knows the user's mirror (pip.conf) and uv does not: it is asked where there is one, and
+# where uv fails. The build tools come first: no build fetches what is not locked.
 $(READY): requirements.txt
 	@for python in $(if $(PYTHON),"$(PYTHON)",$(addprefix python,$(VERSIONS)) python3 python); do \
 		if answer=$$("$$python" -c "$$PROBE" 2>&1); then found=$$python; break; fi; \
@@ -125,8 +127,11 @@ $(READY): requirements.txt
 	fi; \
 	echo "Setting up .venv with $$found (Python $$answer): 0.8 GB to download, 2.7 GB on disk"; \
 	rm -f $(READY) && "$$found" -m venv --clear .venv
-	@awk '/^[a-z]/ { keep = /^(flit-core|setuptools)==/ } keep' requirements.txt >.venv/build.txt
+	@awk '/^[a-z]/ { keep = /^(flit-core|setuptools|uv)==/ } keep' requirements.txt >.venv/build.txt
 	.venv/bin/python -m pip install --require-hashes --no-deps --no-compile --quiet -r .venv/build.txt
-	.venv/bin/python -m pip install --require-hashes --no-deps --no-compile --no-build-isolation -r requirements.txt
+	@if .venv/bin/python -m pip config list | grep --quiet "[.]index-url" || ! .venv/bin/uv pip install $(LOCKED) \
+		--python .venv/bin/python; then \
+		.venv/bin/python -m pip install $(LOCKED) --no-compile; \
+	fi
 	.venv/bin/python -m pip install --no-index --no-deps --no-build-isolation --quiet --editable .
 	@printf '%s\n' "$(CURDIR)" >$(READY)

@@ -21,6 +21,8 @@ from dcgmm.architectures import file_name
 ROOT = Path(__file__).parents[1]
 SIZES = {"train": 3000, "test": 300}
 SMALL = "F(8,8,1,1) G(4)"
+# A shell's background jobs ignore Ctrl-C, and what they start inherits that unless it is handled here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 MOMENTS = random.Random(0)
 ANY_MOMENT = 10 * [signal.SIGKILL, signal.SIGINT, signal.SIGTERM] if os.environ.get("DCGMM_LONG") else []
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())["quick"]
@@ -182,7 +184,10 @@ def end(process, how):
     """End a grid and see that nothing of it goes on."""
     orphans = children(process) if process.poll() is None else []
     process.send_signal(how)
-    code = process.wait(timeout=20)
+    try:
+        code = process.wait(timeout=20)
+    finally:
+        process.kill()  # else the next test takes its children for those of its own grid
     wait_for(lambda: not any(memory(orphan) for orphan in orphans), seconds=20)
     process.communicate()
     return code
