@@ -244,15 +244,15 @@ class DCGMM(keras.Model):
         likelihoods = self.log_likelihood(x, layer, batch_size)
         return self.moments[self._gmm_index(layer)].standardised(likelihoods)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def _likelihoods(self, x):
         return [layer.log_likelihood(scores) for layer, scores in zip(self.gmm_layers, self.climb(x)[0], strict=True)]
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def _batch_moments(self, x):
         return [tf.nn.moments(likelihoods, 0) for likelihoods in self._likelihoods(x)]
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def _all_responsibilities(self, x):
         return [tf.nn.softmax(scores) for scores in self.climb(x)[0]]
 
@@ -609,7 +609,8 @@ class DCGMM(keras.Model):
                 "the rest: give a mask, or use an instance with a smaller first filter"
             )
         if mask is None:
-            damaged = [~self.inliers(images, c, layer) for layer in range(len(self.gmm_layers))]
+            likelihoods = self.log_likelihoods(images)
+            damaged = [m.standardised(values) < -c for m, values in zip(self.moments, likelihoods, strict=True)]
             replaced = sampling.covered_pixels(self.stack, damaged[0])
         else:
             mask = np.asarray(mask, bool)
@@ -617,7 +618,8 @@ class DCGMM(keras.Model):
                 raise ValueError(f"mask must be of shape {images.shape[:3]} or {images.shape[1:3]}, is {mask.shape}")
             replaced = np.broadcast_to(mask, images.shape[:3])
             damaged = [share > 0 for share in sampling.damaged_share(self.stack, replaced)]
-        activities = {g.name: self.responsibilities(images, i) for i, g in enumerate(self.gmm_layers)}
+        seen = self._in_batches(self._all_responsibilities, images, batch_size=500)
+        activities = {layer.name: values for layer, values in zip(self.gmm_layers, seen, strict=True)}
         outliers = {g.name: d[..., None] for g, d in zip(self.gmm_layers, damaged, strict=True)}
         top = self.gmm_layers[-1]
 
