@@ -10,7 +10,7 @@ LOCKED := --require-hashes --no-deps --no-build-isolation -r requirements.txt
 # By name, the longest files come early; xdist's own order, by number of tests, would leave them to the end.
 PARALLEL := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
-# Notebooks that the pipeline executes at a time; each takes some 2 GB of memory.
+# Stages that the pipeline runs at a time; a notebook takes some 2 GB of memory.
 JOBS := 2
 
 # A stage of the pipeline is `python -m dcgmm.experiments ...`: that python must be the one in .venv.
@@ -74,20 +74,22 @@ clean: ## Remove the environment, the quick results and the site (.venv, results
 	rm -rf .venv results/quick site docs/api docs/notebooks
 	@echo "Removed .venv, results/quick and site. The data cache, results/store and results/paper are untouched."
 
-# $(call repro,FILE,FOLDER): run what is out of date, name the files, and say so where nothing was out of date. Alone,
-# `dvc repro` does the same, but one notebook after the other, and without the grid, which wastes no core's time between
+# $(call repro,FILE,FOLDER): run what is out of date, list what there is, and say so where nothing was out of date. Alone,
+# `dvc repro` does the same, but one stage after the other, and without the grid, which wastes no core's time between
 # the training stages.
 define repro
 @touch .venv/started
 @$(RUN) && .venv/bin/dvc status --quiet $(1) || { .venv/bin/dvc repro $(1):data && \
 	{ .venv/bin/dvc status --quiet $(1):train || .venv/bin/python -m dcgmm.experiments grid --scale $(notdir $(2)); } && \
-	.venv/bin/dvc repro $(1):train && \
-	.venv/bin/dvc stage list --name-only $(1) | grep notebook@ | \
-	xargs -n 3 -P $(JOBS) .venv/bin/dvc --wait-for-lock repro --single-item; }
+	$(call each,$(1),train@) && $(call each,$(1),notebook@); }
 $(RUN) .venv/bin/dvc repro $(1)
-@.venv/bin/python -m dcgmm.experiments made $(2)
+@find $(2)/figures $(2)/tables $(2)/notebooks -type f ! -name ".*" | sort
 @find $(2) -type f -newer .venv/started | grep -q . || echo "Nothing had to be done: $(2) was up to date."
 endef
+
+# $(call each,FILE,NAME): run the stages whose names contain NAME, several at a time.
+each = .venv/bin/dvc stage list --name-only $(1) | grep $(2) | \
+	xargs -n 2 -P $(JOBS) .venv/bin/dvc --wait-for-lock repro --single-item
 
 # Prints the version of a Python that will do; else what it lacks, and fails.
 define PROBE

@@ -146,6 +146,25 @@ def select_classes(x: np.ndarray, y: np.ndarray, classes: Iterable[int]) -> tupl
     return x[keep], y[keep]
 
 
+def thinned(x: np.ndarray, y: np.ndarray, n: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """`n` images and their labels, evenly spread over all of them; all where `n` is None or there are no more.
+
+    Args:
+        x: Images (N, ...).
+        y: Class labels (N,).
+        n: How many to keep, at least one, or None.
+
+    Raises:
+        ValueError: if `n` is less than one.
+    """
+    if n is not None and n < 1:
+        raise ValueError(f"expected at least one image to keep, received {n}")
+    if n is None or n >= len(x):
+        return x, y
+    keep = np.arange(n) * len(x) // n
+    return x[keep], y[keep]
+
+
 def square_masks(n: int, plane: tuple[int, int], size: int, margin: int = 0, seed: int = 0) -> np.ndarray:
     """Masks of a square at a random place in each of `n` images, boolean (n, H, W).
 

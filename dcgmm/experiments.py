@@ -34,7 +34,7 @@ NUMERICS = (Path(__file__).parent / "numerics.txt").read_text().split()[0]
 VERSIONS = {"dcgmm": version("dcgmm")} | {module.__name__: module.__version__ for module in (keras, np, tf)}
 CLASSES = {"all": None, "0-4": range(5)}
 TRAINING_KEYS = ("epochs", "batch_size", "learning_rate", "centroid_phase", "annealing", "threads")
-CHANGES = (*TRAINING_KEYS, "optimizer", "gmm", "start", "layerwise")
+CHANGES = (*TRAINING_KEYS, "images", "optimizer", "gmm", "start", "layerwise")
 
 
 @cache
@@ -113,6 +113,7 @@ class Training:
             "seed": asked["seed"] + repetition,
             "numerics": NUMERICS,
             **{key: asked[key] for key in TRAINING_KEYS},
+            **({"images": asked["images"]} if "images" in asked else {}),
             **self.changes,
         }
 
@@ -204,7 +205,7 @@ def train(record, source, versions, report=lambda text: None):
     if datasets.fingerprint(record["dataset"]) != record["data"]:
         raise RuntimeError(f"{record['dataset']} is not what it was, or elsewhere, when this training was asked for")
     x, y, x_test, y_test = _arrays(record["dataset"], record["data"])
-    x, y = datasets.select_classes(x, y, record["classes"])
+    x, y = datasets.thinned(*datasets.select_classes(x, y, record["classes"]), record.get("images"))
     model, history = _fit(record, x, y, report)
     report(" evaluation")
     measured = evaluate(model, x_test, y_test, record["classes"])
@@ -457,9 +458,10 @@ class Report:
     @property
     def provenance(self):
         """What every caption ends with: data set, scale, seed and the version of the code."""
-        epochs = settings(self.scale)["epochs"]
+        asked = settings(self.scale)
         title = datasets.TITLES[self.dataset]
-        scale = f"scale {self.scale} ({epochs} epochs)"
+        images = f" of {asked['images']:,} images" if "images" in asked else ""
+        scale = f"scale {self.scale} ({asked['epochs']} epochs{images})"
         return f"{title}, {self.instance}, {scale}, seed {self.seed}, code {code_version()}."
 
 
@@ -550,17 +552,6 @@ def _sweep(folder):
             half.unlink(missing_ok=True)
 
 
-def made(folder):
-    """Print a folder's figures, tables and notebooks."""
-    folder = Path(folder)
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
-    for kind in ("figures", "tables", "notebooks", "metrics", "models"):
-        found = [path for path in files if path.relative_to(folder).parts[0] == kind]
-        print(f"\n{folder / kind}: {len(found)} files")
-        if kind in ("figures", "tables", "notebooks"):
-            print("\n".join(f"  {path.relative_to(folder)}" for path in found))
-
-
 def main(arguments=None):
     """Run one stage: `python -m dcgmm.experiments <stage> --help` lists its options."""
     parser = argparse.ArgumentParser(prog="python -m dcgmm.experiments", description=__doc__.splitlines()[0])
@@ -571,10 +562,8 @@ def main(arguments=None):
         "grid": "train all of a scale at once, here or on a Dask cluster, into the store",
         "train": "train all architectures on a data set, all repetitions, and collect their numbers",
         "repetition": "train one repetition of one architecture into the store",
-        "made": "list what a folder of results holds",
     }.items():
         stage[name] = stages.add_parser(name, help=text, description=text)
-    stage["made"].add_argument("folder")
     stage["repetition"].add_argument("--architecture", required=True, help="a name of Table I or a specification")
     stage["repetition"].add_argument("--repetition", type=int, default=0)
     stage["repetition"].add_argument("--changes", type=json.loads, default={}, help="what differs, as JSON")
@@ -602,11 +591,9 @@ def main(arguments=None):
         train_grid(trainings, asked.repetitions, asked.workers, asked.scheduler)
     elif asked.stage == "train":
         train_stage(asked.dataset, asked.classes, asked.scale)
-    elif asked.stage == "repetition":
+    else:
         training = Training(asked.architecture, asked.dataset, asked.classes, asked.scale, asked.changes)
         train_repetition(training, asked.repetition)
-    else:
-        made(asked.folder)
 
 
 if __name__ == "__main__":
@@ -617,3 +604,5 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr, flush=True)
         os._exit(130)  # Python would wait for the trainings, which end with this process
+    sys.stdout.flush()
+    os._exit(0)  # all is written, and TensorFlow takes seconds to go

@@ -126,8 +126,6 @@ def test_a_notebook_trains_what_is_missing_and_executes_to_the_same_bytes(projec
     assert made >= expected | {"notebooks/02-interpretability-mnist.ipynb", "tables/02-interpretability-mnist/C10.json"}
     cells = json.loads(first[Path("quick/notebooks/02-interpretability-mnist.ipynb")])["cells"]
     assert any("injected-parameters" in cell["metadata"].get("tags", []) for cell in cells)
-    listing = run(project, "made", "results/quick")
-    assert all(Path(path).name in listing for path in made if path.split("/")[0] in ("figures", "tables", "notebooks"))
 
 
 def test_the_two_scales_have_the_same_stages_and_plots():
