@@ -89,7 +89,7 @@ endef
 
 # $(call each,FILE,NAME): run the stages whose names contain NAME, several at a time.
 each = .venv/bin/dvc stage list --name-only $(1) | grep $(2) | \
-	xargs -n 2 -P $(JOBS) .venv/bin/dvc --wait-for-lock repro --single-item
+	xargs -n 3 -P $(JOBS) .venv/bin/dvc --wait-for-lock repro --single-item
 
 # Prints the version of a Python that will do; else what it lacks, and fails.
 define PROBE

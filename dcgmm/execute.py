@@ -6,6 +6,7 @@ module of the package it would wait for TensorFlow, which only the notebook's ow
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 
@@ -17,9 +18,14 @@ def execute(name, dataset, scale):
         dataset: the parameter `dataset`, which also ends the executed notebook's name.
         scale: the parameter `scale`, a block of params.yaml.
     """
+    # jsonschema, which nbformat checks notebooks with, would build a grammar of addresses for seconds; they have none.
+    sys.modules.setdefault("rfc3987_syntax", None)
     import nbformat
     import papermill
 
+    # As in trainings: with another number of threads last bits change. Two notebooks at a time lose nothing by it.
+    threads = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    os.environ |= dict.fromkeys(threads, "1")
     executed = Path(os.environ.get("DCGMM_RESULTS", "results"), scale, "notebooks", f"{name}-{dataset}.ipynb")
     executed.parent.mkdir(parents=True, exist_ok=True)
     half = executed.with_name(f".{executed.name}")

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dcgmm import datasets
-from dcgmm.datasets import DatasetUnavailable, fetch, fingerprint, load_dataset, read_idx, select_classes
+from dcgmm.datasets import DatasetUnavailable, fetch, fingerprint, load_dataset, read_idx, select_classes, thinned
 
 posix = pytest.mark.skipif(os.name != "posix", reason="uses shell scripts, pipes or signals")
 
@@ -502,6 +502,23 @@ def test_selected_classes_are_all_and_only_those_asked_for_in_order(y, data):
 def test_classes_that_do_not_occur_are_refused(classes):
     with pytest.raises(ValueError, match=r"has \[0, 1, 2\]; received"):
         select_classes(np.zeros((3, 28, 28, 1)), np.array([0, 1, 2]), classes)
+
+
+@given(total=st.integers(1, 300), n=st.integers(1, 400))
+def test_thinned_images_are_evenly_spread_in_order_and_with_their_labels(total, n):
+    x, y = thinned(np.arange(total)[:, None], np.arange(total) + 1000, n)
+    kept = x[:, 0]
+    assert len(kept) == min(n, total)
+    np.testing.assert_array_equal(y, kept + 1000)
+    gaps = np.diff([*kept, total])
+    assert kept[0] == 0 and np.all(gaps >= 1) and gaps.max() - gaps.min() <= 1
+
+
+def test_thinning_keeps_all_where_no_number_is_given_and_refuses_to_keep_none():
+    x, y = np.zeros((3, 2, 2, 1)), np.arange(3)
+    assert thinned(x, y, None) == (x, y)
+    with pytest.raises(ValueError, match="at least one image to keep, received 0"):
+        thinned(x, y, 0)
 
 
 def test_squares_lie_everywhere_within_their_margin_and_nowhere_else():
