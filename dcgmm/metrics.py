@@ -71,10 +71,15 @@ def nearest_distance(images, others=None):
     return float(distances.mean() / np.sqrt(np.prod(images.shape[1:])))
 
 
-def interval(values):
-    """Return (low, high) of repetitions: Student's 95 % confidence interval of their mean.
+def interval(values, lowest=-np.inf, highest=np.inf):
+    """Return (low, high) of repetitions: Student's 95 % confidence interval of their mean, a pair of floats.
 
     Of two repetitions, whose interval would be thirteen times as wide as they are apart, both values; of one, NaN.
+
+    Args:
+        values: one of each repetition.
+        lowest: what no mean can be below, where the interval ends, too. Default: no bound.
+        highest: what no mean can be above. Default: no bound.
     """
     values = np.asarray(values, "float64")
     if len(values) < 2:
@@ -82,12 +87,12 @@ def interval(values):
     if len(values) == 2:
         return float(values.min()), float(values.max())
     low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
-    return float(low), float(high)
+    return float(max(low, lowest)), float(min(high, highest))
 
 
-def describe(values, digits=2):
+def describe(values, digits=2, **bounds):
     """Return the mean of repetitions as text, followed by their `interval` in brackets where there is one."""
-    low, high = interval(values)
+    low, high = interval(values, **bounds)
     bracket = "" if np.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
     return f"{np.mean(values):.{digits}f}{bracket}"
 

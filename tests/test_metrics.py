@@ -46,6 +46,8 @@ def test_an_interval_is_students_and_of_two_values_both(n, seed):
     assert stats.ttest_1samp(values, low).pvalue == pytest.approx(0.05)
     assert metrics.interval(values[:2]) == (min(values[:2]), max(values[:2]))
     assert np.isnan(metrics.interval(values[:1])).all()
+    assert metrics.interval(values, lowest=low + 1e-3, highest=high - 1e-3) == (low + 1e-3, high - 1e-3)
+    assert metrics.interval(values, lowest=low - 1, highest=high + 1) == (low, high)
 
 
 def test_blurred_images_are_less_sharp_and_scaling_grey_values_scales_sharpness(images):
