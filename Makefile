@@ -80,8 +80,9 @@ clean: ## Remove the environment, the quick results and the site (.venv, results
 define repro
 @touch .venv/started
 @$(RUN) && .venv/bin/dvc status --quiet $(1) || { .venv/bin/dvc repro $(1):data && \
-	{ .venv/bin/dvc status --quiet $(1):train || .venv/bin/python -m dcgmm.experiments grid --scale $(notdir $(2)); } && \
-	$(call each,$(1),train@) && $(call each,$(1),notebook@); }
+	{ .venv/bin/dvc status --quiet $(1):train || { .venv/bin/python -m dcgmm.experiments grid --scale $(notdir $(2)) && \
+	$(call each,$(1),train@); }; } && \
+	$(call each,$(1),notebook@); }
 $(RUN) .venv/bin/dvc repro $(1)
 @find $(2)/figures $(2)/tables $(2)/notebooks -type f ! -name ".*" | sort
 @find $(2) -type f -newer .venv/started | grep -q . || echo "Nothing had to be done: $(2) was up to date."
@@ -89,7 +90,7 @@ endef
 
 # $(call each,FILE,NAME): run the stages whose names contain NAME, several at a time.
 each = .venv/bin/dvc stage list --name-only $(1) | grep $(2) | \
-	xargs -n 3 -P $(JOBS) .venv/bin/dvc --wait-for-lock repro --single-item
+	xargs -n 2 -P $(JOBS) .venv/bin/dvc --wait-for-lock repro --single-item
 
 # Prints the version of a Python that will do; else what it lacks, and fails.
 define PROBE
@@ -113,8 +114,8 @@ ifneq ($(shell { .venv/bin/python -c "print(open('$(READY)').read())"; } 2>/dev/
 endif
 
 # Always from scratch, with the mark written last, so that nothing of an interrupted set-up stays. uv takes seconds
-# where pip takes minutes, but pip knows the user's mirror (pip.conf) and uv does not: it is asked where there is one, and
-# where uv fails. The build tools come first: no build fetches what is not locked.
+# where pip takes minutes, but does not read pip.conf: where that names a mirror or a proxy, and where uv fails, pip
+# does it. The build tools come first: no build fetches what is not locked.
 $(READY): requirements.txt
 	@for python in $(if $(PYTHON),"$(PYTHON)",$(addprefix python,$(VERSIONS)) python3 python); do \
 		if answer=$$("$$python" -c "$$PROBE" 2>&1); then found=$$python; break; fi; \
@@ -131,8 +132,8 @@ $(READY): requirements.txt
 	rm -f $(READY) && "$$found" -m venv --clear .venv
 	@awk '/^[a-z]/ { keep = /^(flit-core|setuptools|uv)==/ } keep' requirements.txt >.venv/build.txt
 	.venv/bin/python -m pip install --require-hashes --no-deps --no-compile --quiet -r .venv/build.txt
-	@if .venv/bin/python -m pip config list | grep --quiet "[.]index-url" || ! .venv/bin/uv pip install $(LOCKED) \
-		--python .venv/bin/python; then \
+	@if .venv/bin/python -m pip config list | grep -qE "[.](index-url|no-index|proxy)=" || \
+		{ ! .venv/bin/uv pip install --python .venv/bin/python $(LOCKED) && echo "uv could not, so pip tries:"; }; then \
 		.venv/bin/python -m pip install $(LOCKED) --no-compile; \
 	fi
 	.venv/bin/python -m pip install --no-index --no-deps --no-build-isolation --quiet --editable .

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 
 # TensorFlow leaves oneDNN off on x86-64 CPUs without AVX-512, where it trains two to three times as fast with it. This
 # counts where TensorFlow is not imported yet.
@@ -9,8 +10,14 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 # TensorFlow's import makes a million objects that stay. To look for garbage among them takes a quarter of its time, and
 # most of the time of every later collection.
-collecting = gc.isenabled()
-gc.disable()
+if "tensorflow" not in sys.modules and gc.isenabled():
+    gc.collect()  # what is garbage by now would be kept, too
+    gc.disable()
+    try:
+        import tensorflow  # noqa: F401
+    finally:
+        gc.enable()
+    gc.freeze()
 
 from dcgmm.architectures import ARCHITECTURES
 from dcgmm.datasets import load_dataset
@@ -18,10 +25,6 @@ from dcgmm.layers import GMM, Folding, LinearClassifier, MaxPooling
 from dcgmm.model import DCGMM
 from dcgmm.pretrained import load_pretrained
 from dcgmm.sampling import Sharpening
-
-gc.freeze()
-if collecting:
-    gc.enable()
 
 __all__ = [
     "ARCHITECTURES",

@@ -155,13 +155,13 @@ def thinned(x: np.ndarray, y: np.ndarray, n: int | None) -> tuple[np.ndarray, np
         n: How many to keep, at least one, or None.
 
     Raises:
-        ValueError: if `n` is less than one.
+        ValueError: if `n` is less than one, or no whole number.
     """
-    if n is not None and n < 1:
-        raise ValueError(f"expected at least one image to keep, received {n}")
+    if n is not None and (n < 1 or n != int(n)):
+        raise ValueError(f"images to keep: expected a whole number of at least one, received {n!r}")
     if n is None or n >= len(x):
         return x, y
-    keep = np.arange(n) * len(x) // n
+    keep = np.arange(int(n)) * len(x) // int(n)
     return x[keep], y[keep]
 
 

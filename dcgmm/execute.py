@@ -9,23 +9,25 @@ import os
 import sys
 from pathlib import Path
 
+# With another number of threads last bits change: the bytes are not to depend on the machine's cores.
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+ONE_THREAD = dict.fromkeys(THREADS, "1")
+
 
 def execute(name, dataset, scale):
-    """Run a notebook of notebooks/ by papermill into results/<scale>/notebooks, or below DCGMM_RESULTS.
+    """Run a notebook of notebooks/ by papermill, on one thread, into results/<scale>/notebooks or below DCGMM_RESULTS.
 
     Args:
         name: the notebook's, without .ipynb.
         dataset: the parameter `dataset`, which also ends the executed notebook's name.
         scale: the parameter `scale`, a block of params.yaml.
     """
-    # jsonschema, which nbformat checks notebooks with, would build a grammar of addresses for seconds; they have none.
+    # nbformat's jsonschema would spend two seconds on a grammar of addresses, of which notebooks have none.
     sys.modules.setdefault("rfc3987_syntax", None)
     import nbformat
     import papermill
 
-    # As in trainings: with another number of threads last bits change. Two notebooks at a time lose nothing by it.
-    threads = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    os.environ |= dict.fromkeys(threads, "1")
+    os.environ |= ONE_THREAD
     executed = Path(os.environ.get("DCGMM_RESULTS", "results"), scale, "notebooks", f"{name}-{dataset}.ipynb")
     executed.parent.mkdir(parents=True, exist_ok=True)
     half = executed.with_name(f".{executed.name}")

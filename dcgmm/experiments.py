@@ -113,7 +113,8 @@ class Training:
             "seed": asked["seed"] + repetition,
             "numerics": NUMERICS,
             **{key: asked[key] for key in TRAINING_KEYS},
-            **({"images": asked["images"]} if "images" in asked else {}),
+            # No key where there is no limit: so it was before there were limits, and a record must not change.
+            **({"images": asked["images"]} if asked.get("images") is not None else {}),
             **self.changes,
         }
 
@@ -460,7 +461,8 @@ class Report:
         """What every caption ends with: data set, scale, seed and the version of the code."""
         asked = settings(self.scale)
         title = datasets.TITLES[self.dataset]
-        images = f" of {asked['images']:,} images" if "images" in asked else ""
+        limit = asked.get("images")
+        images = "" if limit is None else f" of at most {limit:,} images"
         scale = f"scale {self.scale} ({asked['epochs']} epochs{images})"
         return f"{title}, {self.instance}, {scale}, seed {self.seed}, code {code_version()}."
 

@@ -140,7 +140,7 @@ def publish(figure, report, name, caption, alt):
         alt: what is to be seen, for readers who do not see it.
     """
     path = report.folder("figures") / name
-    # Laid out and measured once, for both files: each would take as long as all the rest.
+    # Laid out and measured once: to do it for each file would double the time.
     figure.draw_without_rendering()
     figure.set_layout_engine(None)
     box = figure.get_tightbbox().padded(0.1)

@@ -72,7 +72,7 @@ def nearest_distance(images, others=None):
 
 
 def interval(values, lowest=-np.inf, highest=np.inf):
-    """Return (low, high) of repetitions: Student's 95 % confidence interval of their mean, a pair of floats.
+    """Return (low, high) of repetitions: Student's 95 % confidence interval of their mean.
 
     Of two repetitions, whose interval would be thirteen times as wide as they are apart, both values; of one, NaN.
 
@@ -91,7 +91,13 @@ def interval(values, lowest=-np.inf, highest=np.inf):
 
 
 def describe(values, digits=2, **bounds):
-    """Return the mean of repetitions as text, followed by their `interval` in brackets where there is one."""
+    """Return the mean of repetitions as text, followed by their `interval` in brackets where there is one.
+
+    Args:
+        values: one of each repetition.
+        digits: behind the decimal point. Default 2.
+        **bounds: `lowest` and `highest`, as in `interval`.
+    """
     low, high = interval(values, **bounds)
     bracket = "" if np.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
     return f"{np.mean(values):.{digits}f}{bracket}"

@@ -610,7 +610,7 @@ class DCGMM(keras.Model):
             )
         if mask is None:
             likelihoods = self.log_likelihoods(images)
-            damaged = [m.standardised(values) < -c for m, values in zip(self.moments, likelihoods, strict=True)]
+            damaged = [~(m.standardised(values) >= -c) for m, values in zip(self.moments, likelihoods, strict=True)]
             replaced = sampling.covered_pixels(self.stack, damaged[0])
         else:
             mask = np.asarray(mask, bool)

@@ -203,7 +203,7 @@ GRID = {"architectures": ["2L-c", "2L-e", "1L"], "ablations": [], "epochs": 3, "
 def bench_grid(threads, workers):
     """Time a grid of short trainings, and watch the largest of its processes."""
     root = Path(__file__).parents[1]
-    block = yaml.safe_load((root / "params.yaml").read_text())["quick"] | GRID | {"threads": int(threads)}
+    block = paper_scale() | GRID | {"threads": int(threads)}
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(root / "dvc.yaml", folder)
         Path(folder, "params.yaml").write_text(yaml.safe_dump({"quick": block}))

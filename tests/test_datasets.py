@@ -514,11 +514,12 @@ def test_thinned_images_are_evenly_spread_in_order_and_with_their_labels(total, 
     assert kept[0] == 0 and np.all(gaps >= 1) and gaps.max() - gaps.min() <= 1
 
 
-def test_thinning_keeps_all_where_no_number_is_given_and_refuses_to_keep_none():
+@pytest.mark.parametrize("n", [0, -3, 1.5])
+def test_thinning_keeps_all_where_no_number_is_given_and_refuses_what_is_none(n):
     x, y = np.zeros((3, 2, 2, 1)), np.arange(3)
     assert thinned(x, y, None) == (x, y)
-    with pytest.raises(ValueError, match="at least one image to keep, received 0"):
-        thinned(x, y, 0)
+    with pytest.raises(ValueError, match=f"a whole number of at least one, received {n}"):
+        thinned(x, y, n)
 
 
 def test_squares_lie_everywhere_within_their_margin_and_nowhere_else():

@@ -14,6 +14,7 @@ from dcgmm import experiments
 
 ROOT = Path(__file__).parents[1]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())["quick"]
+IMAGES = 5000
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def project(tmp_path_factory):
 
 
 def set_params(folder, **changed):
-    block = {**PARAMS, "architectures": ["2L-b", "1L"], "ablations": [], **changed}
+    block = {**PARAMS, "architectures": ["2L-b", "1L"], "ablations": [], "images": IMAGES, **changed}
     (folder / "params.yaml").write_text(yaml.safe_dump({"quick": block}))
 
 
@@ -64,7 +65,7 @@ def test_training_collects_resumes_and_repeats_to_the_byte(project, train):
     expected = {Path("quick", kind, "mnist", "0-4", f"{name}.{suffix}") for kind, suffix in collected.items()
                 for name in ("1L", "2L-b")}  # fmt: skip
     assert {path for path in first if path.parts[0] == "quick"} == expected
-    assert experiments.trained("1L", "mnist", "0-4").moments[0].count == PARAMS["images"]
+    assert experiments.trained("1L", "mnist", "0-4").moments[0].count == IMAGES
 
     # As after an interruption: one repetition is there, one is gone, one file is damaged.
     stored = sorted((project / "results" / "store").iterdir())
