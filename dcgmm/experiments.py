@@ -47,9 +47,18 @@ def root():
     raise FileNotFoundError(f"no params.yaml and dvc.yaml in {Path.cwd()} or above it: run this inside the project")
 
 
+def _params():
+    return _parsed((root() / "params.yaml").read_text())
+
+
+@lru_cache(maxsize=1)  # it is asked for a hundred times by a notebook, 35 ms each time
+def _parsed(text):
+    return yaml.safe_load(text)
+
+
 def declared_datasets():
     """Make the data sets of params.yaml known by their names, and return what it says of them, a dict of dicts."""
-    declared = yaml.safe_load((root() / "params.yaml").read_text()).get("datasets") or {}
+    declared = _params().get("datasets") or {}
     for name, source in declared.items():
         datasets.register(name, own_datasets.from_settings(source, root()))
     return declared
@@ -58,8 +67,7 @@ def declared_datasets():
 def settings(scale):
     """Return the block of params.yaml for a scale, `"quick"` or `"paper"`, as a dict."""
     declared_datasets()
-    blocks = yaml.safe_load((root() / "params.yaml").read_text())
-    blocks.pop("datasets", None)
+    blocks = {name: block for name, block in _params().items() if name != "datasets"}
     if scale not in blocks:
         raise ValueError(f"unknown scale {scale!r}: params.yaml has {', '.join(blocks)}")
     return blocks[scale]
@@ -401,6 +409,7 @@ def _find_or_train(training, repetition):
     return train_repetition(training, repetition)
 
 
+@cache
 def code_version():
     """Return `git describe` of the code, or the package's version outside a git checkout."""
     sources = ["dcgmm", "notebooks", "params.yaml"]
