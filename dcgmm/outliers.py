@@ -57,8 +57,10 @@ class Moments(keras.layers.Layer):
         count = self.count.numpy()
         if not count:
             raise RuntimeError("no statistics of the training images yet: call fit or calibrate(x) first")
-        deviation = np.sqrt(self.squares.numpy() / count)
-        return (likelihoods - self.mean.numpy()) / np.maximum(deviation, np.finfo("float32").tiny)
+        mean, deviation = self.mean.numpy(), np.sqrt(self.squares.numpy() / count)
+        # Where no training image differed, as in a black corner, a rounding error would else be infinitely unlikely.
+        rounding = np.finfo("float32").eps * np.abs(mean) + np.finfo("float32").tiny
+        return (likelihoods - mean) / np.maximum(deviation, rounding)
 
 
 def roc(inliers, outliers, c=None):

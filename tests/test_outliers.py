@@ -30,6 +30,16 @@ def test_standardised_training_images_have_mean_zero_and_variance_one(model):
         np.testing.assert_allclose(standardised.std(axis=0), 1, rtol=1e-3)
 
 
+def test_a_position_that_never_varied_is_ordinary_within_rounding_and_else_finitely_far():
+    moments = outliers.Moments((1, 2))
+    moments.update([100], [np.float32([[-50.0, -50.0]])], [np.float32([[0.0, 4.0]])])
+    least = np.nextafter(np.float32(-50), np.float32(0))
+    standardised = moments.standardised(np.float32([[[least, -48.0]], [[-60.0, -52.0]]]))
+    assert abs(standardised[0, 0, 0]) <= 1
+    assert -np.inf < standardised[1, 0, 0] < -1e5
+    np.testing.assert_allclose(standardised[:, 0, 1], [1, -1], rtol=1e-6)
+
+
 def test_inliers_are_those_of_equation_six(model):
     x = model.training_images[:50]
     likelihoods = model.log_likelihood(x, layer=0)
