@@ -348,7 +348,10 @@ class GMM(keras.layers.Layer):
         top_s = self.n_components if top_s is None else min(top_s, self.n_components)
         values, components = tf.math.top_k(tf.reshape(weights, (-1, self.n_components)), top_s)
         component_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
-        drawn = tf.random.stateless_categorical(tf.math.log(values), 1, component_seed)
+        # stateless_categorical, which does the same on one thread, draws others on several.
+        cumulative = tf.cumsum(tf.cast(values, tf.float64), axis=1)
+        uniform = tf.random.stateless_uniform((tf.shape(values)[0], 1), component_seed, dtype=tf.float64)
+        drawn = tf.reduce_sum(tf.cast(cumulative <= uniform * cumulative[:, -1:], tf.int32), axis=1, keepdims=True)
         drawn = tf.reshape(tf.gather(components, drawn, batch_dims=1), tf.shape(control)[:-1])
         samples = tf.gather(self.mu.value, drawn)
         if noise:

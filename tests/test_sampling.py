@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -5,6 +9,13 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
 from dcgmm import ARCHITECTURES, DCGMM, GMM, Sharpening, datasets, load_dataset, load_pretrained, outliers, sampling
+
+DRAW = """
+import hashlib
+from dcgmm import DCGMM
+model = DCGMM.from_spec("F(4,4,2,2) G(9) F(5,5,1,1) G(9)", input_shape=(12, 12, 1))
+print(hashlib.sha256(model.sample(5000, seed=0).tobytes()).hexdigest())
+"""
 
 
 def striped_images(n=600, seed=0):
@@ -74,6 +85,15 @@ def test_sharpening_lowers_no_likelihood_and_raises_nearly_all(name, monkeypatch
             np.testing.assert_allclose(claimed, measured, rtol=1e-4, atol=1e-2)
         assert np.all(after >= before)
         assert np.mean(after > before) >= 0.99
+
+
+def test_samples_do_not_depend_on_the_number_of_threads():
+    def digest(threads):
+        environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": threads}
+        command = [sys.executable, "-c", DRAW]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert digest("1") == digest("3") != ""
 
 
 def test_a_sharpened_image_is_another_and_likelier(model):
