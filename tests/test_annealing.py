@@ -27,6 +27,19 @@ def test_without_neighbours_the_objective_is_the_largest_score():
     assert float(built(9, sigma_start=0.01).objective(scores)) == pytest.approx(scores.max(axis=-1).mean())
 
 
+@pytest.mark.parametrize("sigma", [0.01, 0.06, 1.5])
+def test_a_position_pulls_its_first_best_component_and_the_neighbours_of_that(sigma):
+    annealing = built(9, sigma_start=sigma)
+    scores = np.random.default_rng(0).normal(0, 10, (5, 2, 2, 9)).astype("float32")
+    scores[0, 0, 0, [2, 7]] = 100  # of equals, the first one
+    with tf.GradientTape() as tape:
+        tape.watch(scores := tf.constant(scores))
+        objective = annealing.objective(scores)
+    g = annealing.neighbourhood().numpy()
+    winners = (tf.reshape(scores, (-1, 9)).numpy() @ g.T).argmax(axis=1)
+    np.testing.assert_allclose(tape.gradient(objective, scores).numpy().reshape(-1, 9), g[winners] / 20, rtol=1e-6)
+
+
 def test_neighbours_learn_less_the_farther_they_are_on_the_torus():
     annealing = built(25)
     assert float(annealing.sigma) == pytest.approx(50**0.5 / 4)
