@@ -28,6 +28,7 @@ from sklearn.cluster import KMeans
 
 from dcgmm import datasets, grid, metrics, outliers, own_datasets
 from dcgmm.architectures import file_name, resolve
+from dcgmm.layers import spec_parts
 from dcgmm.model import DCGMM
 
 NUMERICS = (Path(__file__).parent / "numerics.txt").read_text().split()[0]
@@ -70,6 +71,12 @@ def settings(scale):
     blocks = {name: block for name, block in _params().items() if name != "datasets"}
     if scale not in blocks:
         raise ValueError(f"unknown scale {scale!r}: params.yaml has {', '.join(blocks)}")
+    needed = {*TRAINING_KEYS, "architectures", "ablations", "repetitions", "seed"}
+    if wrong := (needed ^ set(blocks[scale])) - {"images"}:
+        raise ValueError(
+            f"the block {scale!r} of params.yaml has keys that are missing or unknown: {', '.join(sorted(wrong))}; "
+            f"expected {', '.join(sorted(needed))}, and images at will"
+        )
     return blocks[scale]
 
 
@@ -103,6 +110,8 @@ class Training:
         resolve(self.architecture)
         if unknown := set(self.changes) - set(CHANGES):
             raise ValueError(f"unknown changes {sorted(unknown)}: expected some of {', '.join(CHANGES)}")
+        if (start := self.changes.get("start", "k-means")) != "k-means":
+            raise ValueError(f'unknown start {start!r}: expected "k-means", or none for a random one')
         settings(self.scale)
         datasets.fingerprint(self.dataset)
         if self.classes not in CLASSES:
@@ -236,16 +245,19 @@ def _arrays(dataset, fingerprint):
 
 def _fit(record, x, y, report):
     """Return the model that a record describes, and the course of its training."""
-    layers = resolve(record["architecture"]).split()
+    layers = spec_parts(resolve(record["architecture"]))
     tops = [i for i, layer in enumerate(layers, start=1) if layer.startswith("G")] if record.get("layerwise") else []
     arguments = {key: record[key] for key in ("seed", "annealing", "centroid_phase")}
     below, history = None, {}
     epoch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda i, _: report(f" epoch {i + 1}/{record['epochs']}"))
-    for end in tops or [len(layers)]:
+    for end in [*tops[:-1], len(layers)]:
         model = DCGMM.from_spec(" ".join(layers[:end]), x.shape[1:], gmm=record.get("gmm"), **arguments)
         if record.get("start") == "k-means":
             lowest = model.gmm_layers[0]
-            patches = np.reshape(model.stack[0](x[:10_000]), (-1, lowest.n_features))
+            patches = x[:10_000]
+            for layer in model.stack[: model.stack.index(lowest)]:
+                patches = layer(patches)
+            patches = np.reshape(patches, (-1, lowest.n_features))
             lowest.mu.assign(KMeans(lowest.n_components, random_state=record["seed"]).fit(patches).cluster_centers_)
         for trained_layer, layer in zip(below.stack if below else (), model.stack):
             layer.set_weights(trained_layer.get_weights())

@@ -45,6 +45,7 @@ class _Window(keras.layers.Layer):
         self.output_plane = self.positions(input_shape)
         self.output_channels = self.compute_output_shape(input_shape)[-1]
         self.input_dims = tuple(input_shape[1:])
+        self.input_spec = keras.layers.InputSpec(shape=(None, *self.input_dims))
 
     def get_config(self):
         """Return the constructor's arguments."""
@@ -107,6 +108,7 @@ class Folding(_Window):
         rank = np.arange(max(self.coverage.max(), 1))
         self._covered = rank < self.coverage[:, None]
         self._covering = order[np.where(self._covered, starts[:, None] + rank, 0)]
+        self.n_gathered = self._covering.size  # elements of one sample on the way down, before their mean
         # A convolution visits each element as often as a copy of the patches would hold it: below about three
         # visits the copy with one large matrix product is faster, above it the convolution is (see `make bench`).
         self.overlapping = windows.size >= 3 * elements.size
@@ -226,7 +228,8 @@ class GMM(keras.layers.Layer):
         super().__init__(**kwargs)
         if not isinstance(n_components, int) or n_components < 1:
             raise ValueError(f"{self.name}: n_components must be a positive integer, received {n_components!r}")
-        if not max_precision > 0 or not 0 < (start_precision or max_precision) <= max_precision or centroid_range < 0:
+        start = max_precision if start_precision is None else start_precision
+        if not max_precision > 0 or not 0 < start <= max_precision or not centroid_range >= 0:
             raise ValueError(
                 f"{self.name}: expected max_precision > 0, start_precision in (0, max_precision] and centroid_range "
                 f">= 0, received {max_precision}, {start_precision} and {centroid_range}"
@@ -240,6 +243,8 @@ class GMM(keras.layers.Layer):
     def build(self, input_shape):
         """Create μ, s and ξ for the D channels of the input."""
         _check_rank(input_shape, self.name)
+        self.input_dims = tuple(input_shape[1:])
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: input_shape[-1]})
         self.output_plane = tuple(input_shape[1:3])
         self.n_features = input_shape[-1]
         shape = (self.n_components, self.n_features)
@@ -250,7 +255,9 @@ class GMM(keras.layers.Layer):
         self.s = self.add_weight(
             name="s",
             shape=shape,
-            initializer=keras.initializers.Constant(math.sqrt(self.start_precision or self.max_precision)),
+            initializer=keras.initializers.Constant(
+                math.sqrt(self.max_precision if self.start_precision is None else self.start_precision)
+            ),
             constraint=ScaleRange(self.max_precision),
         )
         self.xi = self.add_weight(name="xi", shape=(self.n_components,), initializer="zeros")
@@ -384,6 +391,7 @@ class LinearClassifier(keras.layers.Layer):
         """Create W and b, which start at zero: the problem is convex."""
         _check_rank(input_shape, self.name)
         self.input_dims = tuple(input_shape[1:])
+        self.input_spec = keras.layers.InputSpec(shape=(None, *self.input_dims))
         self.kernel = self.add_weight(
             name="kernel", shape=(math.prod(self.input_dims), self.n_classes), initializer="zeros"
         )
@@ -420,6 +428,11 @@ _LAYERS = {
 }
 
 
+def spec_parts(spec):
+    """Return the layers of a specification as texts, such as `["F(8,8,2,2)", "G(25)"]`, however it is spaced."""
+    return spec.replace(" ", "").replace(")", ") ").split()
+
+
 def layers_from_spec(spec, **gmm_arguments):
     """Return the layers of a specification such as `"F(8,8,2,2) G(25) F(11,11,1,1) G(36)"`.
 
@@ -433,7 +446,7 @@ def layers_from_spec(spec, **gmm_arguments):
         ValueError: naming the part that cannot be read.
     """
     layers = []
-    for index, part in enumerate(spec.replace(" ", "").replace(")", ") ").split(), start=1):
+    for index, part in enumerate(spec_parts(spec), start=1):
         match = re.fullmatch(r"([A-Z])\((\d+(?:,\d+)*)\)", part)
         try:
             layer, arguments = _LAYERS[match[1]]

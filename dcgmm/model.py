@@ -41,11 +41,13 @@ class DCGMM(keras.Model):
         seed: of the centroids' start and of the batches' order; None draws a fresh one. Default 0.
         annealing: the arguments of `Annealing` other than K, as a dict. Default: those of [7].
         centroid_phase: the share of the epochs in which only centroids adapt, in [0, 1]. Default 0.4.
-        rates: the factors on the learning rate of centroids, scales and raw weights, each ≥ 0. Default (1, 0.5, 0):
-            adapting weights collapse deep top layers onto few components.
+        rates: the factors on the gradients of centroids, scales and raw weights, each ≥ 0; with an optimizer that
+            normalises gradients, such as Adam, only 0 or not 0 counts. Default (1, 0.5, 0): adapting weights collapse
+            deep top layers onto few components.
 
     Raises:
-        ValueError: if the chain does not end in a GMM, a filter does not fit its input, or a K is not a square.
+        ValueError: if the chain does not end in a GMM, a filter does not fit its input, a K is not a square, or a
+            layer was built on another input.
 
     Source: A. Gepperth, B. Pfülb, Image Modeling with Deep Convolutional Gaussian Mixture Models, IJCNN 2021.
     """
@@ -63,7 +65,7 @@ class DCGMM(keras.Model):
             )
         if not 0 <= centroid_phase <= 1:
             raise ValueError(f"centroid_phase is a share of the epochs in [0, 1], received {centroid_phase}")
-        if len(rates) != 3 or min(rates) < 0:
+        if len(rates) != 3 or not all(rate >= 0 for rate in rates):
             raise ValueError(f"rates are three factors >= 0, for centroids, scales and raw weights, received {rates}")
         names = [layer.name for layer in layers]
         if len(set(names)) < len(names):
@@ -103,6 +105,11 @@ class DCGMM(keras.Model):
         for layer in self.stack:
             if not layer.built:  # as it is when it comes out of a file
                 layer.build(input_shape)
+            if getattr(layer, "input_dims", tuple(input_shape[1:])) != tuple(input_shape[1:]):
+                raise ValueError(
+                    f"layer {layer.name} was built on inputs of {layer.input_dims} and would receive "
+                    f"{tuple(input_shape[1:])}: a layer that is shared by models needs the same input in each"
+                )
             input_shape = layer.compute_output_shape(input_shape)
         for annealing in self.annealings:
             annealing.build()
@@ -110,6 +117,7 @@ class DCGMM(keras.Model):
         # Read by the input pipeline at the start of an epoch, so that an epoch's batches depend on nothing else.
         self._epoch = 0
         self._phase_gate = tf.Variable(1.0, trainable=False)
+        self.input_spec = keras.layers.InputSpec(shape=(None, *self.image_shape))
         self.built = True
 
     def get_config(self):
@@ -206,7 +214,7 @@ class DCGMM(keras.Model):
             batch_size: images at a time. Default 500.
         """
         if isinstance(x, tf.data.Dataset):
-            batches = self._checked_data_set(x)
+            batches = self._checked_data_set(x, labelled=False)
         else:
             batches = tf.data.Dataset.from_tensor_slices((self._checked(x),)).batch(batch_size)
         self._gather_moments(batches)
@@ -297,14 +305,15 @@ class DCGMM(keras.Model):
         largest_factor = max(layer.max_precision * layer.n_features for layer in self.gmm_layers)
         return min(MAX_MAGNITUDE, math.sqrt(np.finfo("float32").max / (4 * largest_factor)))
 
-    def _checked_data_set(self, data):
+    def _checked_data_set(self, data, labelled=True):
         """Return a data set of batches with images as checked float32 tensors, or say what is wrong with it."""
         spec = data.element_spec
         parts = spec if isinstance(spec, tuple) else (spec,)
-        if len(parts) > 2 or not parts[0].shape[1:].is_compatible_with(self.image_shape):
+        tensors = all(isinstance(part, tf.TensorSpec) for part in parts)
+        if not tensors or len(parts) > 2 or not parts[0].shape[1:].is_compatible_with(self.image_shape):
             expected = f"images of shape (batch, {', '.join(map(str, self.image_shape))}), or pairs of them and labels"
             raise ValueError(f"expected a data set of {expected}, received {spec}")
-        if self.classifier is not None and (len(parts) < 2 or not parts[1].dtype.is_integer):
+        if labelled and self.classifier is not None and (len(parts) < 2 or not parts[1].dtype.is_integer):
             raise ValueError(f"a model with a classifier needs pairs of images and integer labels, received {spec}")
 
         def check(x, *rest):
@@ -329,6 +338,8 @@ class DCGMM(keras.Model):
             jit_compile: XLA, which is slower here than plain graphs for convolutions on CPUs. Default False.
             **kwargs: as in `keras.Model.compile`.
         """
+        if given := [name for name in ("loss", "loss_weights", "metrics", "weighted_metrics") if kwargs.get(name)]:
+            raise ValueError(f"a DCGMM has its own loss and metrics, received {', '.join(given)}")
         if steps_per_execution is None:
             steps_per_execution = 50 if self._n_devices == 1 else 1
         super().compile(
@@ -371,27 +382,36 @@ class DCGMM(keras.Model):
                 "validation_split and shuffle are not supported: arrays are always shuffled, by seed and epoch; split "
                 "them beforehand, or pass a tf.data.Dataset for an order of your own"
             )
+        if given := {"class_weight", "sample_weight"} & set(kwargs):
+            raise ValueError(f"{' and '.join(sorted(given))} cannot be given: every image counts the same")
+        steps, per_execution = kwargs.pop("steps_per_epoch", None), self.steps_per_execution
         if isinstance(x, tf.data.Dataset):
-            x = self._checked_data_set(x)
+            x = self._data_set(x, y)
         else:
             x = self._shuffled_batches(self._checked(x), self._checked_labels(y, len(x)), batch_size)
+            # Taken of each epoch's own order, so that a fit that was interrupted can go on exactly.
+            x, steps = x.take(steps) if steps else x, None
         if validation_data is not None:
             pair = validation_data if isinstance(validation_data, tuple | list) else (validation_data,)
             validation_data = self._batches(*pair, batch_size=batch_size)
-        steps, per_execution = kwargs.get("steps_per_epoch"), self.steps_per_execution
         callbacks = [_TrainingSteps(epochs), *(callbacks or []), _Calibration(x.take(steps) if steps else x)]
         if steps:
             # Keras runs whole executions, and would overrun an epoch that they do not divide.
-            self.steps_per_execution = math.gcd(steps, per_execution)
+            self._execute(math.gcd(steps, per_execution))
+        kwargs |= {"validation_data": validation_data, "callbacks": callbacks, "steps_per_epoch": steps}
         try:
-            return super().fit(
-                x, epochs=epochs, validation_data=validation_data, callbacks=callbacks, shuffle=False, **kwargs
-            )
+            return super().fit(x, epochs=epochs, shuffle=False, **kwargs)
         finally:
-            self.steps_per_execution = per_execution
+            self._execute(per_execution)
             # The pipeline's functions hold the images in reference cycles, which Python would keep for long.
             del x, callbacks
             gc.collect()
+
+    def _execute(self, steps):
+        """Set the steps of an execution, which Keras compiles into its functions and would then not look at again."""
+        if steps != self.steps_per_execution:
+            self.steps_per_execution = steps
+            self.train_function = self.test_function = None
 
     def evaluate(self, x, y=None, batch_size=500, **kwargs):
         """Return the loss and the exact log-likelihood of every GMM layer, in nats a position; as in `keras.Model`.
@@ -406,7 +426,8 @@ class DCGMM(keras.Model):
         steps, self.steps_per_execution = self.steps_per_execution, 1
         try:
             if isinstance(x, tf.data.Dataset):
-                return super().predict(x.map(lambda *parts: parts[0]), **kwargs)
+                images = self._checked_data_set(x, labelled=False).map(lambda images, *labels: images)
+                return super().predict(images, **kwargs)
             return super().predict(self._checked(x), batch_size=batch_size, **kwargs)
         finally:
             self.steps_per_execution = steps
@@ -426,9 +447,14 @@ class DCGMM(keras.Model):
             raise ValueError(f"labels must be {expected}, received values from {labels.min()} to {labels.max()}")
         return (tf.constant(labels, tf.int64),)
 
+    def _data_set(self, x, y):
+        if y is not None:
+            raise ValueError("labels were given beside a data set: they belong into it, as pairs (images, labels)")
+        return self._checked_data_set(x)
+
     def _batches(self, x, y=None, *, batch_size):
         if isinstance(x, tf.data.Dataset):
-            return self._checked_data_set(x)
+            return self._data_set(x, y)
         x = self._checked(x)
         return tf.data.Dataset.from_tensor_slices((x, *self._checked_labels(y, len(x)))).batch(batch_size)
 
@@ -467,7 +493,7 @@ class DCGMM(keras.Model):
         for annealing, objective in zip(self.annealings, objectives, strict=True):
             annealing.update(objective)
         likelihoods = [o + layer.log_normaliser for o, layer in zip(objectives, self.gmm_layers, strict=True)]
-        sigmas = {f"sigma_{i}": annealing.sigma.value for i, annealing in enumerate(self.annealings)}
+        sigmas = {f"sigma_{i}": tf.convert_to_tensor(annealing.sigma) for i, annealing in enumerate(self.annealings)}
         return self._track(loss, likelihoods, x, y, output) | sigmas
 
     def _rate(self, variable):
@@ -572,6 +598,8 @@ class DCGMM(keras.Model):
         """
         if level == len(self.gmm_layers):
             return self.sample(len(x) * n, **options).reshape(len(x), n, *self.image_shape)
+        if not isinstance(n, int | np.integer) or n < 1:
+            raise ValueError(f"n must be a positive integer, received {n!r}")
         index = self._gmm_index(level)
         activities = np.repeat(self.responsibilities(x, layer=index), n, axis=0)
         descent = sampling.Descent(self.stack, **options)
@@ -649,10 +677,11 @@ class DCGMM(keras.Model):
             super().save(filepath, overwrite=overwrite, **kwargs)
             return
         beside = path.with_name(f".{os.getpid()}.{path.name}")
-        super().save(beside, **kwargs)
-        members = _canonical_members(beside)
-        beside.unlink()
-        write_archive(path, members)
+        try:
+            super().save(beside, **kwargs)
+            write_archive(path, _canonical_members(beside))
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 class _TrainingSteps(keras.callbacks.Callback):

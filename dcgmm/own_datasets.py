@@ -123,7 +123,7 @@ class ImageFolder:
     def _names(self):
         if not self.folder.is_dir():
             raise FileNotFoundError(f"there is no folder {self.folder}")
-        if not (names := sorted(path.name for path in self.folder.iterdir() if path.is_dir())):
+        if not (names := sorted(path.name for path in self.folder.iterdir() if path.is_dir() and path.name[0] != ".")):
             raise ValueError(f"{self.folder} has no folders with images, one for each class")
         return names
 
@@ -145,9 +145,10 @@ class ImageFolder:
 def from_settings(settings, root="."):
     """Return an `NpzFile` or an `ImageFolder` from its arguments as a dict, with paths relative to a folder."""
     settings = {
-        key: Path(root, value) if isinstance(value, str | os.PathLike) else tuple(value) if key == "size" else value
-        for key, value in settings.items()
+        key: Path(root, value) if isinstance(value, str | os.PathLike) else value for key, value in settings.items()
     }
+    if "size" in settings:
+        settings["size"] = tuple(np.broadcast_to(settings["size"], 2).tolist())
     for kind in (NpzFile, ImageFolder):
         if next(iter(kind.__dataclass_fields__)) in settings:
             try:

@@ -1,6 +1,7 @@
 """Sampling: control signals travel from the top down to an image (Sec. II-A3, and II-B3 to II-B6)."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
@@ -8,6 +9,8 @@ import tensorflow as tf
 from dcgmm.layers import GMM, Folding, LinearClassifier, MaxPooling
 
 BATCH = 500
+# Elements of the largest tensor on the way down: half a gigabyte.
+MAX_ELEMENTS = 2**27
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Sharpening:
     Args:
         steps: G, ≥ 0. Default 1000, as in the paper.
         rate: ε_s, > 0. Default 0.1, as in the paper.
-        above: which GMM layer above to ascend, 1 the next. Default 1.
+        above: which GMM layer above to ascend, 1 the next; a number beyond the top one means that. Default 1.
     """
 
     steps: int = 1000
@@ -30,8 +33,8 @@ class Sharpening:
 
     def __post_init__(self):
         """Check the arguments."""
-        if self.steps < 0 or self.rate <= 0 or self.above < 1:
-            raise ValueError(f"sharpening needs steps >= 0, rate > 0 and above >= 1, received {self}")
+        if not (self.steps >= 0 and 0 < self.rate < np.inf and self.above >= 1):
+            raise ValueError(f"sharpening needs steps >= 0, a finite rate > 0 and above >= 1, received {self}")
 
 
 class Descent:
@@ -42,18 +45,18 @@ class Descent:
         top_s: S of top-S sampling, an integer for all GMM layers that a control signal reaches, or one for each GMM
             layer. Default None, the full distribution.
         merge_prior: whether control signals are multiplied by the layer's π (Sec. V). Default False.
-        noise: factor on the drawn noise, one for all GMM layers or one for each, from the lowest. Default 1.
+        noise: factor on the drawn noise, one for all GMM layers or one for each, from the lowest. Default None, 1.
         sharpening: a `Sharpening` for all Folding and MaxPooling layers, or a dict of them by layer name. Default None.
         seed: an integer. Default None, a fresh one each time.
     """
 
-    def __init__(self, layers, top_s=None, noise=1.0, sharpening=None, seed=None, merge_prior=False):
+    def __init__(self, layers, top_s=None, noise=None, sharpening=None, seed=None, merge_prior=False):
         self.layers = list(layers)
         gmms = [layer for layer in self.layers if isinstance(layer, GMM)]
         self.top_s = _per_layer(
             "top_s", top_s, gmms, lambda s: s is None or (isinstance(s, int | np.integer) and s > 0)
         )
-        self.noise = _per_layer("noise", noise, gmms, lambda scale: scale >= 0)
+        self.noise = _per_layer("noise", 1.0 if noise is None else noise, gmms, lambda scale: 0 <= scale < np.inf)
         windows = {layer.name: layer for layer in self.layers if isinstance(layer, Folding | MaxPooling)}
         self.sharpening = sharpening if isinstance(sharpening, dict) else dict.fromkeys(windows, sharpening)
         if unknown := set(self.sharpening) - set(windows):
@@ -65,7 +68,7 @@ class Descent:
         self.likelihoods = {}
 
     def run(self, control, start=None, fuse=None):
-        """Send a control signal down to the image plane, `BATCH` samples at a time.
+        """Send a control signal down to the image plane, `BATCH` samples at a time, or fewer where they are large.
 
         Args:
             control: a tensor (N, ...): the signal that the layer `start` receives.
@@ -78,11 +81,12 @@ class Descent:
             before and after, an array (N, 2) in nats.
         """
         start = len(self.layers) - 1 if start is None else start
-        n = len(control)
-        seeds = self.seed.spawn(-(-n // BATCH))
+        n, elements = len(control), max(getattr(layer, "n_gathered", 1) for layer in self.layers)
+        size = min(BATCH, max(1, MAX_ELEMENTS // elements))
+        seeds = self.seed.spawn(-(-n // size))
         images, likelihoods = [], []
-        for first, seed in zip(range(0, n, BATCH), seeds, strict=True):
-            part = slice(first, first + BATCH)
+        for first, seed in zip(range(0, n, size), seeds, strict=True):
+            part = slice(first, first + size)
             image, gains = self._batch(control[part], start, seed, fuse and (lambda g, t, part=part: fuse(g, t, part)))
             images.append(image)
             likelihoods.append(gains)
@@ -103,9 +107,8 @@ class Descent:
                 control = layer.down(control)
                 sharpening = self.sharpening.get(layer.name)
                 if sharpening and (path := self._path_up(index, sharpening.above)):
-                    control, before, after = _ascend(
-                        control, path, tf.constant(sharpening.steps), tf.constant(sharpening.rate, tf.float32)
-                    )
+                    steps, rate = tf.constant(sharpening.steps), tf.constant(sharpening.rate, tf.float32)
+                    control, before, after = _ascend(control, path, steps, rate)
                     gains[layer.name] = np.stack([before.numpy(), after.numpy()], axis=1)
         return control.numpy(), gains
 
@@ -116,7 +119,7 @@ class Descent:
 
 
 def _per_layer(name, value, gmms, valid):
-    values = list(value) if isinstance(value, list | tuple) else [value] * len(gmms)
+    values = list(value) if isinstance(value, list | tuple | np.ndarray) else [value] * len(gmms)
     if len(values) != len(gmms) or not all(valid(v) for v in values):
         raise ValueError(f"{name} must be one valid value, or one for each of {len(gmms)} GMM layers, received {value}")
     return {layer.name: v for layer, v in zip(gmms, values, strict=True)}
@@ -131,10 +134,16 @@ def _likelihood(control, path):
     return tf.reduce_mean(top.log_likelihood(top.log_scores(control, folding)), axis=(1, 2))
 
 
-@tf.function(reduce_retracing=True)
 def _ascend(control, path, steps, rate):
     """Return the sharpened control signal, and the log-likelihood of each sample before and after."""
+    # As one function for all paths, TensorFlow would warn of retracing it. Past Keras' tracking; gone with the layer.
+    compiled = vars(path[0]).setdefault("_ascents", {})
+    if path not in compiled:
+        compiled[path] = tf.function(partial(_ascent, path=path), reduce_retracing=True)
+    return compiled[path](control, steps, rate)
 
+
+def _ascent(control, steps, rate, path):
     def value_and_gradient(signal):
         with tf.GradientTape() as tape:
             tape.watch(signal)
@@ -156,7 +165,7 @@ def _ascend(control, path, steps, rate):
 
 
 def top_control(layers, n, labels=None):
-    """Return the control signal that the top layer receives, and S where the caller gives none.
+    """Return the control signal that the top layer receives, a tensor (n, h, w, K).
 
     Args:
         layers: a chain of built layers.
