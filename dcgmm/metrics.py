@@ -2,8 +2,11 @@
 
 import numpy as np
 from scipy import stats
+from sklearn.decomposition import PCA
 from sklearn.metrics import davies_bouldin_score, euclidean_distances
 from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import SVC
 
 
 def dunn_index(x, labels):
@@ -71,6 +74,16 @@ def nearest_distance(images, others=None):
     return float(distances.mean() / np.sqrt(np.prod(images.shape[1:])))
 
 
+def judge(images, labels):
+    """Return a classifier of images (N, ...) that knows nothing of any DCGMM: an SVM on up to 100 principal components.
+
+    Its `predict` and `score` take flattened images, (N, pixels), as scikit-learn's do.
+    """
+    pixels = _flat(images)
+    n_components = min(100, *pixels.shape)
+    return make_pipeline(PCA(n_components, svd_solver="covariance_eigh"), SVC(C=10)).fit(pixels, labels)
+
+
 def interval(values, lowest=-np.inf, highest=np.inf):
     """Return (low, high) of repetitions: Student's 95 % confidence interval of their mean.
 
@@ -86,8 +99,17 @@ def interval(values, lowest=-np.inf, highest=np.inf):
         return float("nan"), float("nan")
     if len(values) == 2:
         return float(values.min()), float(values.max())
+    if np.ptp(values) == 0:
+        return float(values[0]), float(values[0])
     low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
     return float(max(low, lowest)), float(min(high, highest))
+
+
+def clearly_above(values, others):
+    """Return whether the `interval` of repetitions lies wholly above that of others; of one each, the value itself."""
+    if min(len(values), len(others)) < 2:
+        return bool(np.mean(values) > np.mean(others))
+    return interval(values)[0] > interval(others)[1]
 
 
 def describe(values, digits=2, **bounds):

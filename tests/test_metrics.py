@@ -50,6 +50,20 @@ def test_an_interval_is_students_and_of_two_values_both(n, seed):
     assert metrics.interval(values, lowest=low - 1, highest=high + 1) == (low, high)
 
 
+def test_repetitions_are_clearly_above_others_where_intervals_are_apart():
+    assert metrics.clearly_above([2.0, 2.1, 2.2], [1.0, 1.1, 1.2])
+    assert not metrics.clearly_above([1.0, 1.1, 1.2], [2.0, 2.1, 2.2])
+    assert not metrics.clearly_above([2.0, 2.1, 2.2], [1.0, 2.0, 3.0])  # larger on average
+    assert metrics.clearly_above([2.0], [1.0]) and not metrics.clearly_above([1.0], [2.0])
+
+
+def test_the_judge_tells_new_images_of_two_classes_apart(images):
+    labels = np.arange(40) % 2
+    striped = images + labels[:, None, None, None] * (np.arange(28) % 2)[:, None]
+    judge = metrics.judge(striped[:20], labels[:20])
+    assert judge.score(striped[20:].reshape(20, -1), labels[20:]) == 1
+
+
 def test_blurred_images_are_less_sharp_and_scaling_grey_values_scales_sharpness(images):
     blurred = gaussian_filter(images, (0, 1, 1, 0))
     assert metrics.sharpness(blurred) < metrics.sharpness(images)
