@@ -15,10 +15,10 @@ CLAIMS = {
     "C10": "The centroids of upper layers are very sparse, and can be read (Sec. III-B).",
     "C11": "A random start suffices: no k-means initialisation is needed (Sec. I-A).",
     "C12": "Layers can be optimised independently of each other (Sec. V).",
-    "C13": "Adam and RMSProp are incompatible with GMM optimisation (Sec. II-B1).",
+    "C13": "Adam and RMSProp seem incompatible with GMM optimisation (Sec. II-B1).",
     "C14": "A typical training run takes about 2 minutes on a GeForce GTX 1080 (Sec. VI).",
-    "C15": "The number of distinct control signals grows as the product over layers of S to the number of positions "
-    "(Sec. VI).",
+    "C15": "A layer has S to the number of its positions distinct control signals, and an instance the product over "
+    "its layers as distinct patterns (Sec. VI).",
 }
 VERDICTS = ("kept", "partly kept", "not kept")
 

@@ -2,6 +2,7 @@
 
 import json
 import string
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -129,7 +130,7 @@ def _draw_box(ax, x, y, width, height, depth, colour):
         ax.add_patch(plt.Polygon(face, facecolor=shade, edgecolor="black", linewidth=0.6))
 
 
-def publish(figure, report, name, caption, alt):
+def publish(figure, report, name, caption, alt, models=None):
     """Save a figure as PNG and PDF with its caption beside it, and display both.
 
     Args:
@@ -138,6 +139,7 @@ def publish(figure, report, name, caption, alt):
         name: the files' name without suffix.
         caption: a sentence or two; data set, scale, seed and code version are added.
         alt: what is to be seen, for readers who do not see it.
+        models: what the caption calls the models. Default: the report's `instance`.
     """
     path = report.folder("figures") / name
     # Laid out and measured once: to do it for each file would double the time.
@@ -149,7 +151,7 @@ def publish(figure, report, name, caption, alt):
     figure.savefig(path.with_suffix(".png"), bbox_inches=box, **png)
     figure.savefig(path.with_suffix(".pdf"), bbox_inches=box, metadata={"CreationDate": None})
     plt.close(figure)
-    caption = f"{caption} {report.provenance}"
+    caption = f"{caption} {replace(report, instance=models or report.instance).provenance}"
     path.with_suffix(".md").write_text(f"![{alt}]({name}.png)\n\n{caption}\n", encoding="utf-8")
     display(Image(path.with_suffix(".png"), alt=alt, width=int(100 * WIDTH)), Markdown(f"*{caption}*"))
 
@@ -166,7 +168,11 @@ def judge(report, claim, checks, numbers, repetitions=None):
             Default: as many as the scale has.
     """
     n = report.repetitions if repetitions is None else repetitions
-    basis = {0: "", 1: " (One repetition, so no intervals.)", 2: " (In brackets: the two repetitions.)"}
+    basis = {
+        0: "",
+        1: " (One repetition: nothing is known of how trainings differ.)",
+        2: " (In brackets: the two repetitions.)",
+    }
     numbers += basis.get(n, f" (In brackets: 95 % intervals, {n} repetitions.)")
     judged = {"claim": claim, "statement": CLAIMS[claim], "verdict": verdict(checks), "numbers": numbers}
     _save(report, claim, judged)
