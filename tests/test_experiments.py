@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -155,6 +156,27 @@ def test_the_scales_differ_only_in_their_numbers():
     assert set(experiments.TRAINING_KEYS) <= blocks["quick"].keys()
 
 
+def test_keys_of_a_scale_that_are_unknown_or_missing_are_named(monkeypatch):
+    blocks = yaml.safe_load((ROOT / "params.yaml").read_text())
+    blocks["quick"]["epoch"] = blocks["quick"].pop("epochs")
+    monkeypatch.setattr(experiments, "_params", lambda: blocks)
+    with pytest.raises(ValueError, match="'quick' of params.yaml has keys that are missing or unknown: epoch, epochs;"):
+        experiments.settings("quick")
+
+
+@pytest.mark.parametrize("spacing", [" ", ""])
+def test_layer_after_layer_trains_each_in_its_turn_and_the_classifier_with_the_last(spacing):
+    record = experiments.Training(
+        spacing.join(["F(4,4,2,2)", "G(4)", "F(3,3,1,1)", "G(4)", "C(3)"]), "mnist", changes={"layerwise": True}
+    ).record()
+    rng = np.random.default_rng(0)
+    x, y = rng.random((100, 8, 8, 1), "float32"), rng.integers(0, 3, 100)
+    model, history = experiments._fit(record | {"epochs": 1, "batch_size": 10}, x, y, lambda text: None)
+    assert [layer.trainable for layer in model.gmm_layers] == [False, True]
+    assert np.any(model.classifier.kernel.numpy())
+    assert "accuracy" in history
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -162,6 +184,7 @@ def test_the_scales_differ_only_in_their_numbers():
         ({"dataset": "cifar"}, "unknown data set 'cifar'"),
         ({"classes": "5-9"}, "unknown classes '5-9'"),
         ({"scale": "huge"}, "unknown scale 'huge': params.yaml has quick, paper"),
+        ({"changes": {"start": "kmeans"}}, "unknown start 'kmeans': expected \"k-means\""),
     ],
 )
 def test_unknown_names_are_refused(arguments, message):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from dcgmm import DCGMM, GMM, Folding, MaxPooling
+from dcgmm import DCGMM, GMM, Folding, LinearClassifier, MaxPooling
 
 SPEC = "F(4,4,2,2) G(4) P(2,2) F(3,3,1,1) G(9)"
 
@@ -32,19 +32,16 @@ class Interrupt(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def test_an_interrupted_fit_goes_on_from_its_backup_to_the_same_weights(tmp_path):
+@pytest.mark.parametrize("steps", [None, 7])
+def test_an_interrupted_fit_goes_on_from_its_backup_to_the_same_weights(steps, tmp_path):
+    options = {"epochs": 5, "batch_size": 20, "steps_per_epoch": steps, "verbose": 0}
     whole = small_model()
-    whole.fit(images(), epochs=5, batch_size=20, verbose=0)
+    whole.fit(images(), **options)
     with pytest.raises(KeyboardInterrupt):
-        small_model().fit(
-            images(),
-            epochs=5,
-            batch_size=20,
-            verbose=0,
-            callbacks=[keras.callbacks.BackupAndRestore(tmp_path), Interrupt()],
-        )
+        callbacks = [keras.callbacks.BackupAndRestore(tmp_path), Interrupt()]
+        small_model().fit(images(), **options, callbacks=callbacks)
     resumed = small_model()
-    resumed.fit(images(), epochs=5, batch_size=20, verbose=0, callbacks=[keras.callbacks.BackupAndRestore(tmp_path)])
+    resumed.fit(images(), **options, callbacks=[keras.callbacks.BackupAndRestore(tmp_path)])
     for a, b in zip(resumed.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -123,7 +120,84 @@ def test_data_sets_stream_with_a_number_of_steps_that_is_kept():
     model.fit(endless, epochs=3, steps_per_epoch=7, verbose=0)
     assert int(model.annealings[0].steps) == 21
     assert float(model.moments[0].count) == 140
-    assert model.steps_per_execution == 50
+    # What follows has steps of its own again, and the evaluation all batches.
+    model.fit(images(), epochs=2, batch_size=20, validation_data=images(seed=1), verbose=0)
+    assert int(model.annealings[0].steps) == 41
+    history = model.fit(endless, epochs=1, steps_per_epoch=7, validation_data=images(seed=1), verbose=0).history
+    measured = model.evaluate(images(seed=1), batch_size=20, verbose=0, return_dict=True)
+    assert measured["log_likelihood_0"] == pytest.approx(history["val_log_likelihood_0"][0], rel=1e-5)
+    expected = model.log_likelihood(images(seed=1), layer=0).mean()
+    assert measured["log_likelihood_0"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_fit_runs_eagerly_to_the_same_weights():
+    models = [small_model(), small_model(run_eagerly=True)]
+    for model in models:
+        model.fit(images(60), epochs=1, batch_size=20, verbose=0)
+    for a, b in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layer, built_on, given",
+    [
+        (Folding(8), (8, 8, 1), (16, 16, 1)),
+        (MaxPooling(2), (8, 8, 1), (16, 16, 1)),
+        (GMM(4), (8, 8, 2), (8, 8, 4)),
+        (LinearClassifier(3), (1, 1, 4), (2, 2, 4)),
+        (DCGMM([Folding(4, 2), GMM(4)], (8, 8, 1)), (8, 8, 1), (16, 16, 1)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_input_of_another_shape_is_refused(layer, built_on, given):
+    assert len(layer(np.zeros((5, *built_on), "float32"))) == 5
+    with pytest.raises(ValueError, match="expected"):
+        layer(np.zeros((5, *given), "float32"))
+
+
+def test_a_layer_is_shared_by_models_of_one_input_only():
+    layers = [Folding(4, 2), GMM(4)]
+    DCGMM(layers, (8, 8, 1))
+    with pytest.raises(ValueError, match=r"was built on inputs of \(8, 8, 1\) and would receive \(8, 8, 3\)"):
+        DCGMM(layers, (8, 8, 3))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"class_weight": {0: 2.0}}, "class_weight cannot be given"),
+        ({"y": np.zeros(200, int)}, "labels were given beside a data set"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(arguments, message):
+    data = tf.data.Dataset.from_tensor_slices(images()).batch(20)
+    with pytest.raises(ValueError, match=message):
+        small_model().fit(data, **arguments)
+    with pytest.raises(ValueError, match="its own loss and metrics, received loss"):
+        small_model(loss="mse")
+
+
+def test_images_without_labels_calibrate_and_are_classified():
+    model = DCGMM.from_spec(f"{SPEC} C(3)", input_shape=(14, 14, 1))
+    data = tf.data.Dataset.from_tensor_slices(images()).batch(20)
+    model.calibrate(data)
+    assert float(model.moments[0].count) == 200
+    np.testing.assert_allclose(model.predict(data, verbose=0), model.predict(images(), verbose=0), rtol=1e-5)
+
+
+def test_a_save_that_fails_leaves_nothing_beside_what_was_there(tmp_path, monkeypatch):
+    model = small_model()
+    model.save(tmp_path / "m.keras")
+    kept = (tmp_path / "m.keras").read_bytes()
+
+    def full(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("dcgmm.model.write_archive", full)
+    with pytest.raises(OSError, match="disk full"):
+        model.save(tmp_path / "m.keras")
+    assert [path.name for path in tmp_path.iterdir()] == ["m.keras"]
+    assert (tmp_path / "m.keras").read_bytes() == kept
 
 
 def test_a_frozen_layer_does_not_move_and_the_others_do():

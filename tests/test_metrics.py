@@ -54,6 +54,7 @@ def test_repetitions_are_clearly_above_others_where_intervals_are_apart():
     assert metrics.clearly_above([2.0, 2.1, 2.2], [1.0, 1.1, 1.2])
     assert not metrics.clearly_above([1.0, 1.1, 1.2], [2.0, 2.1, 2.2])
     assert not metrics.clearly_above([2.0, 2.1, 2.2], [1.0, 2.0, 3.0])  # larger on average
+    assert metrics.clearly_above([5.0, 5.0, 5.0], [1.0, 2.0, 1.5])  # no spread is an interval, too
     assert metrics.clearly_above([2.0], [1.0]) and not metrics.clearly_above([1.0], [2.0])
 
 

@@ -66,6 +66,7 @@ def test_npz_files_need_all_four_arrays(tmp_path):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_folders_are_read_and_split_by_class(tmp_path, channels):
     write_images(tmp_path, 30, channels=channels)
+    (tmp_path / ".ipynb_checkpoints").mkdir()  # as Jupyter leaves it
     source = ImageFolder(tmp_path, size=(6, 8), channels=channels)
     x, y, x_test, y_test = source.load()
     assert (x.shape, x_test.shape) == ((24, 6, 8, channels), (6, 6, 8, channels))
@@ -89,6 +90,7 @@ def test_folders_are_read_and_split_by_class(tmp_path, channels):
         ({"folder": "empty", "size": [6, 8]}, ValueError, "has no folders with images"),
         ({"npz": "gone.npz"}, FileNotFoundError, "gone.npz"),
         ({"folder": "empty"}, ValueError, "missing 1 required positional argument: 'size'"),
+        ({"folder": "empty", "size": [6, 8, 1]}, ValueError, "broadcast"),
         ({"folder": "empty", "size": [6, 8], "colour": True}, ValueError, "unexpected keyword argument 'colour'"),
         ({"folder": "empty", "size": [6, 8], "test": 2}, ValueError, "share of the images between 0 and 1"),
         ({"folder": "empty", "size": [6, 8], "channels": 2}, ValueError, "channels is 1 or 3"),

@@ -1,6 +1,8 @@
+import gc
 import os
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -118,6 +120,26 @@ def test_a_sharpened_sample_does_not_depend_on_its_batch(model):
     whole, _, _ = sampling._ascend(control, path, tf.constant(50), 0.01)
     part, _, _ = sampling._ascend(control[5:8], path, tf.constant(50), 0.01)
     np.testing.assert_allclose(part, whole[5:8], atol=1e-4)
+
+
+def test_a_model_that_has_sharpened_can_be_saved_and_is_let_go(tmp_path):
+    made = DCGMM.from_spec("F(4,4,2,2) G(4) F(3,3,1,1) G(4)", (8, 8, 1))
+    made.save(tmp_path / "before.keras")
+    made.sample(2, sharpening=Sharpening(1), seed=0)
+    made.save(tmp_path / "after.keras")
+    assert (tmp_path / "after.keras").read_bytes() == (tmp_path / "before.keras").read_bytes()
+    alive = weakref.ref(made)
+    del made
+    gc.collect()
+    assert alive() is None
+
+
+def test_large_images_are_drawn_in_smaller_batches(model, monkeypatch):
+    monkeypatch.setattr(sampling, "MAX_ELEMENTS", 3 * model.stack[0].n_gathered)
+    batches, down = [], GMM.down
+    monkeypatch.setattr(GMM, "down", lambda g, control, *rest: batches.append(len(control)) or down(g, control, *rest))
+    assert model.sample(7, seed=0).shape == (7, *model.image_shape)
+    assert set(batches) == {3, 1}
 
 
 def test_sharpening_can_be_chosen_for_each_layer_and_the_layer_above(model):
