@@ -23,8 +23,11 @@ from dcgmm.architectures import ARCHITECTURES
 from dcgmm.datasets import load_dataset
 from dcgmm.layers import GMM, Folding, LinearClassifier, MaxPooling
 from dcgmm.model import DCGMM
+from dcgmm.parallel import one_thread_an_operation
 from dcgmm.pretrained import load_pretrained
 from dcgmm.sampling import Sharpening
+
+one_thread_an_operation()
 
 __all__ = [
     "ARCHITECTURES",

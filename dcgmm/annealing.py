@@ -108,13 +108,13 @@ def _mean_of_largest(scores, neighbourhood):
 
     The gradient of a row is the winner's row of g: known at once, without a second pass through the product.
     """
-    smoothed = tf.matmul(scores, neighbourhood, transpose_b=True)
+    largest, winners = tf.math.top_k(tf.matmul(scores, neighbourhood, transpose_b=True), 1)
 
     def gradient(upstream):
         share = upstream / tf.cast(tf.shape(scores)[0], tf.float32)
-        return tf.gather(share * neighbourhood, tf.argmax(smoothed, -1)), None
+        return tf.gather(share * neighbourhood, winners[:, 0]), None
 
-    return tf.reduce_mean(tf.reduce_max(smoothed, -1)), gradient
+    return tf.reduce_mean(largest), gradient
 
 
 def _torus_distances(side):

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from dcgmm import sampling
+from dcgmm import parallel, sampling
 from dcgmm.annealing import Annealing
 from dcgmm.architectures import resolve
 from dcgmm.layers import GMM, Folding, LinearClassifier, layers_from_spec
@@ -114,8 +114,6 @@ class DCGMM(keras.Model):
         for annealing in self.annealings:
             annealing.build()
         self.moments = [Moments(layer.output_plane) for layer in self.gmm_layers]
-        # Read by the input pipeline at the start of an epoch, so that an epoch's batches depend on nothing else.
-        self._epoch = 0
         self._phase_gate = tf.Variable(1.0, trainable=False)
         self.input_spec = keras.layers.InputSpec(shape=(None, *self.image_shape))
         self.built = True
@@ -159,7 +157,7 @@ class DCGMM(keras.Model):
 
     def call(self, x):
         """Return the top layer's output: responsibilities (N, h, w, K), or a classifier's logits (N, classes)."""
-        return self.climb(x)[1]
+        return self._side_by_side(lambda part: [self.climb(part)[1]], x)[0]
 
     def log_likelihood(self, x, layer=None, batch_size=500):
         """Return log p of each position of a GMM layer's input (Eq. 3), in nats.
@@ -254,7 +252,7 @@ class DCGMM(keras.Model):
 
     @tf.function(autograph=False, reduce_retracing=True)
     def _likelihoods(self, x):
-        return [layer.log_likelihood(scores) for layer, scores in zip(self.gmm_layers, self.climb(x)[0], strict=True)]
+        return self._side_by_side(self._likelihoods_and_output, x)[:-1]
 
     @tf.function(autograph=False, reduce_retracing=True)
     def _batch_moments(self, x):
@@ -262,7 +260,20 @@ class DCGMM(keras.Model):
 
     @tf.function(autograph=False, reduce_retracing=True)
     def _all_responsibilities(self, x):
-        return [tf.nn.softmax(scores) for scores in self.climb(x)[0]]
+        return self._side_by_side(lambda part: [tf.nn.softmax(scores) for scores in self.climb(part)[0]], x)
+
+    def _likelihoods_and_output(self, x):
+        scores, output = self.climb(x)
+        return [*(g.log_likelihood(s) for g, s in zip(self.gmm_layers, scores, strict=True)), output]
+
+    def _side_by_side(self, function, x):
+        return parallel.side_by_side(function, x, self._n_parts)
+
+    @property
+    def _n_parts(self):
+        """Into how many parts a batch is cut: one where it is a few large products, or several devices share it."""
+        whole = self._n_devices > 1 or self.gmm_layers[0].output_plane == (1, 1)
+        return 1 if whole else parallel.n_parts()
 
     def _gmm_index(self, layer):
         index = len(self.gmm_layers) - 1 if layer is None else layer
@@ -385,16 +396,19 @@ class DCGMM(keras.Model):
         if given := {"class_weight", "sample_weight"} & set(kwargs):
             raise ValueError(f"{' and '.join(sorted(given))} cannot be given: every image counts the same")
         steps, per_execution = kwargs.pop("steps_per_epoch", None), self.steps_per_execution
+        order = None
         if isinstance(x, tf.data.Dataset):
             x = self._data_set(x, y)
         else:
-            x = self._shuffled_batches(self._checked(x), self._checked_labels(y, len(x)), batch_size)
+            tensors = (self._checked(x), *self._checked_labels(y, len(x)))
+            order = tf.Variable(self._shuffled(len(x), epoch=0), trainable=False)
+            x = _batches_in_order(order, tensors, batch_size)
             # Taken of each epoch's own order, so that a fit that was interrupted can go on exactly.
             x, steps = x.take(steps) if steps else x, None
         if validation_data is not None:
             pair = validation_data if isinstance(validation_data, tuple | list) else (validation_data,)
             validation_data = self._batches(*pair, batch_size=batch_size)
-        callbacks = [_TrainingSteps(epochs), *(callbacks or []), _Calibration(x.take(steps) if steps else x)]
+        callbacks = [_TrainingSteps(epochs, order), *(callbacks or []), _Calibration(x.take(steps) if steps else x)]
         if steps:
             # Keras runs whole executions, and would overrun an epoch that they do not divide.
             self._execute(math.gcd(steps, per_execution))
@@ -458,29 +472,19 @@ class DCGMM(keras.Model):
         x = self._checked(x)
         return tf.data.Dataset.from_tensor_slices((x, *self._checked_labels(y, len(x)))).batch(batch_size)
 
-    def _shuffled_batches(self, x, labels, batch_size):
-        """Return a data set of batches whose order depends on the model's seed and the epoch alone."""
-        n = len(x)
-        steps = -(-n // batch_size)
-
-        def one_epoch(epoch):
-            order = tf.random.experimental.stateless_shuffle(tf.range(n), tf.stack([self.seed, epoch]))
-            return tf.data.Dataset.range(steps).map(
-                lambda i: tuple(tf.gather(a, order[i * batch_size : (i + 1) * batch_size]) for a in (x, *labels))
-            )
-
-        epochs = tf.data.Dataset.from_generator(
-            lambda: iter([self._epoch]), output_signature=tf.TensorSpec((), tf.int64)
-        )
-        batches = epochs.flat_map(one_epoch)
-        return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
+    def _shuffled(self, n, epoch):
+        """Return the order of n images in an epoch, which depends on the model's seed and the epoch alone."""
+        return tf.random.experimental.stateless_shuffle(tf.range(n), tf.constant([self.seed, epoch], tf.int64))
 
     def train_step(self, data):
         """Move every GMM layer one step up its own annealed objective, and the classifier down its cross-entropy."""
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
-            scores, output = self.climb(x)
-            objectives = [a.objective(s) for a, s in zip(self.annealings, scores, strict=True)]
+            parts, sizes = parallel.cut(x, self._n_parts)
+            scores, outputs = zip(*map(self.climb, parts), strict=True)
+            output = parallel.join(outputs, sizes)
+            by_layer = zip(self.annealings, *scores, strict=True)
+            objectives = [parallel.mean([a.objective(part) for part in of_parts], sizes) for a, *of_parts in by_layer]
             loss = self._cross_entropy(y, output) - tf.add_n(objectives)
             # Where several devices share a batch, their gradients are added up.
             share = loss / self._n_devices
@@ -504,8 +508,8 @@ class DCGMM(keras.Model):
     def test_step(self, data):
         """Return the exact log-likelihood of every GMM layer, in nats a position, and a classifier's accuracy."""
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
-        scores, output = self.climb(x)
-        means = [tf.reduce_mean(g.log_likelihood(s)) for g, s in zip(self.gmm_layers, scores, strict=True)]
+        *likelihoods, output = self._side_by_side(self._likelihoods_and_output, x)
+        means = [tf.reduce_mean(values) for values in likelihoods]
         return self._track(self._cross_entropy(y, output) - tf.add_n(means), means, x, y, output)
 
     @property
@@ -684,15 +688,31 @@ class DCGMM(keras.Model):
             beside.unlink(missing_ok=True)
 
 
-class _TrainingSteps(keras.callbacks.Callback):
-    """Tells the model which epoch it is in, and which of the two steps of training (Sec. II-B1)."""
+def _batches_in_order(order, tensors, batch_size):
+    """Return a data set of batches of some tensors' rows, in the order that a variable holds when a batch's turn comes.
 
-    def __init__(self, epochs):
+    To shuffle within the data set would cost a twentieth of a second an epoch more, as much as many of its batches.
+    """
+    steps = -(-order.shape[0] // batch_size)
+
+    def batch(i):
+        rows = order[i * batch_size : (i + 1) * batch_size]
+        return tuple(tf.gather(tensor, rows) for tensor in tensors)
+
+    return tf.data.Dataset.range(steps).map(batch).prefetch(tf.data.AUTOTUNE)
+
+
+class _TrainingSteps(keras.callbacks.Callback):
+    """Tells which of the two steps of training it is (Sec. II-B1), and shuffles the images for every epoch."""
+
+    def __init__(self, epochs, order=None):
         super().__init__()
         self.epochs = epochs
+        self.order = order
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.model._epoch = epoch
+        if self.order is not None:
+            self.order.assign(self.model._shuffled(self.order.shape[0], epoch))
         self.model._phase_gate.assign(float(epoch >= round(self.model.centroid_phase * self.epochs)))
 
 

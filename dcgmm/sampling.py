@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import tensorflow as tf
 
+from dcgmm import parallel
 from dcgmm.layers import GMM, Folding, LinearClassifier, MaxPooling
 
 BATCH = 500
@@ -139,8 +140,13 @@ def _ascend(control, path, steps, rate):
     # As one function for all paths, TensorFlow would warn of retracing it. Past Keras' tracking; gone with the layer.
     compiled = vars(path[0]).setdefault("_ascents", {})
     if path not in compiled:
-        compiled[path] = tf.function(partial(_ascent, path=path), reduce_retracing=True)
+        of_parts = partial(_ascents, path=path, n_parts=parallel.n_parts())
+        compiled[path] = tf.function(of_parts, reduce_retracing=True)
     return compiled[path](control, steps, rate)
+
+
+def _ascents(control, steps, rate, path, n_parts):
+    return parallel.side_by_side(lambda part: _ascent(part, steps, rate, path), control, n_parts)
 
 
 def _ascent(control, steps, rate, path):

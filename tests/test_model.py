@@ -124,20 +124,30 @@ def test_at_first_only_the_centroids_adapt():
     assert seen[-1] == (True, True)
 
 
-def test_batches_depend_on_seed_and_epoch_alone():
+def test_batches_depend_on_seed_and_epoch_alone(monkeypatch):
     x = np.arange(24, dtype="float32").reshape(6, 2, 2, 1)
-    model = DCGMM([GMM(4)], input_shape=(2, 2, 1), seed=3)
-    batches = model._shuffled_batches(tf.constant(x), (), 4)
+    seen = []
+    learn = DCGMM.train_step
 
-    def epoch(number):
-        model._epoch = number
-        return [batch.numpy()[:, 0, 0, 0].tolist() for (batch,) in batches]
+    def watched(self, data):
+        seen.append(data[0].numpy()[:, 0, 0, 0].tolist())
+        return learn(self, data)
 
-    first, second = epoch(0), epoch(1)
-    assert [len(batch) for batch in first] == [4, 2]
-    assert sorted(sum(first, [])) == sorted(sum(second, [])) == x[:, 0, 0, 0].tolist()
-    assert first != second
-    assert epoch(0) == first
+    monkeypatch.setattr(DCGMM, "train_step", watched)
+
+    def epochs(**options):
+        seen.clear()
+        model = DCGMM([GMM(4)], input_shape=(2, 2, 1), seed=3)
+        model.compile(run_eagerly=True)
+        model.fit(x, batch_size=4, verbose=0, **options)
+        return seen[::2], seen[1::2]
+
+    whole, rest = epochs(epochs=3)
+    assert [len(batch) for batch in whole + rest] == [4, 4, 4, 2, 2, 2]
+    orders = [first + last for first, last in zip(whole, rest, strict=True)]
+    assert all(sorted(order) == x[:, 0, 0, 0].tolist() for order in orders)
+    assert orders[0] != orders[1] != orders[2]
+    assert epochs(epochs=3, initial_epoch=2) == (whole[2:], rest[2:])
 
 
 def test_an_interrupted_fit_goes_on_to_the_same_weights():
