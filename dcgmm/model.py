@@ -24,6 +24,8 @@ from dcgmm.outliers import Moments
 MAX_MAGNITUDE = 1e15
 # Beyond it, float32 rounds away whole nats of the expanded square of the log scores.
 COMFORTABLE_MAGNITUDE = 32
+# Products of an image and a component's parameter below which the parts of a batch cost more time than they save.
+MIN_PRODUCTS = 30_000
 
 
 @keras.saving.register_keras_serializable("dcgmm")
@@ -271,9 +273,9 @@ class DCGMM(keras.Model):
 
     @property
     def _n_parts(self):
-        """Into how many parts a batch is cut: one where it is a few large products, or several devices share it."""
-        whole = self._n_devices > 1 or self.gmm_layers[0].output_plane == (1, 1)
-        return 1 if whole else parallel.n_parts()
+        """Into how many parts a batch is cut: one where there is little to do, or several devices share it."""
+        products = sum(math.prod(g.output_plane) * g.n_features * g.n_components for g in self.gmm_layers)
+        return parallel.n_parts() if products >= MIN_PRODUCTS and self._n_devices == 1 else 1
 
     def _gmm_index(self, layer):
         index = len(self.gmm_layers) - 1 if layer is None else layer
@@ -324,8 +326,12 @@ class DCGMM(keras.Model):
         if not tensors or len(parts) > 2 or not parts[0].shape[1:].is_compatible_with(self.image_shape):
             expected = f"images of shape (batch, {', '.join(map(str, self.image_shape))}), or pairs of them and labels"
             raise ValueError(f"expected a data set of {expected}, received {spec}")
-        if labelled and self.classifier is not None and (len(parts) < 2 or not parts[1].dtype.is_integer):
-            raise ValueError(f"a model with a classifier needs pairs of images and integer labels, received {spec}")
+        if labelled and self.classifier is not None:
+            labels = parts[-1]
+            if len(parts) < 2 or not labels.dtype.is_integer or labels.shape.rank not in (None, 1):
+                raise ValueError(
+                    f"a model with a classifier needs pairs of images and integer labels (batch,), received {spec}"
+                )
 
         def check(x, *rest):
             x = tf.ensure_shape(tf.cast(x, tf.float32), (None, *self.image_shape))
@@ -347,7 +353,10 @@ class DCGMM(keras.Model):
             steps_per_execution: mini-batches a compiled call. Default 50, but 1 where several devices share a batch,
                 which Keras' compiled loop cannot do.
             jit_compile: XLA, which is slower here than plain graphs for convolutions on CPUs. Default False.
-            **kwargs: as in `keras.Model.compile`.
+            **kwargs: as in `keras.Model.compile`, but for loss, loss_weights, metrics and weighted_metrics.
+
+        Raises:
+            ValueError: if one of those is given: a DCGMM has its own loss and metrics.
         """
         if given := [name for name in ("loss", "loss_weights", "metrics", "weighted_metrics") if kwargs.get(name)]:
             raise ValueError(f"a DCGMM has its own loss and metrics, received {', '.join(given)}")

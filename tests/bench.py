@@ -249,6 +249,14 @@ def without_classifier(name):
     return resolve(name).split(" C(")[0]
 
 
+def machine():
+    """Return this machine's processor in words (Linux)."""
+    facts = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
+    facts = {name.strip(): value.strip() for name, value in facts.items()}
+    vectors = "with" if "avx512f" in facts.get("flags", "").split() else "without"
+    return f"{os.cpu_count()} cores ({facts.get('model name', 'processor unknown')} {vectors} AVX-512)"
+
+
 def in_own_process(*arguments):
     run = subprocess.run([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(run.stdout.splitlines()[-1])
@@ -269,7 +277,8 @@ def on_this_machine():
         rows[name] = in_own_process(name)
     table = pd.DataFrame(rows).T
     table["on target"] = np.where(table["ms/step"] <= table.target, "yes", "no")
-    keep(table, "bench", f"Instances, {os.cpu_count()} cores", index_label="instance")
+    table["machine"] = machine()
+    keep(table, "bench", "Instances", index_label="instance")
     em = pd.DataFrame(in_own_process("em")).T
     text = "Time to the held-out likelihood of scikit-learn's EM, 25 diagonal components, precisions clipped at 20"
     keep(em, "bench_em", text, index_label="fit")
