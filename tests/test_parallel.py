@@ -24,7 +24,7 @@ def test_parts_of_a_batch_are_the_batch_and_none_is_empty(length, n):
 
 
 # The overlapping filter of the first is a convolution, that of the second is not.
-@pytest.mark.parametrize("spec", ["F(8,8,2,2) G(9) P(2,2) F(5,5,1,1) G(9)", "F(7,7,7,7) G(9) F(4,4,1,1) G(9) C(3)"])
+@pytest.mark.parametrize("spec", ["F(8,8,2,2) G(9) P(2,2) F(5,5,1,1) G(9)", "F(7,7,7,7) G(25) F(4,4,1,1) G(36) C(3)"])
 @pytest.mark.parametrize("n", [2, 3])
 def test_a_model_that_works_in_parts_gives_what_it_gives_in_one(spec, n, images, monkeypatch):
     # The last batch has one image, fewer than there are parts.
