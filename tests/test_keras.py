@@ -237,14 +237,15 @@ def test_data_sets_are_checked_like_arrays(batch, error, message):
         small_model().fit(tf.data.Dataset.from_tensors(batch), epochs=1, verbose=0)
 
 
-def test_a_data_set_of_bytes_trains_and_one_without_labels_is_refused():
+def test_a_data_set_of_bytes_trains_and_one_without_fitting_labels_is_refused():
     grey = np.zeros((20, 14, 14, 1), "uint8")
     model = small_model()
     model.fit(tf.data.Dataset.from_tensors(grey), epochs=1, verbose=0, validation_data=(images(),))
     classifier = DCGMM.from_spec(SPEC + " C(3)", input_shape=(14, 14, 1))
     classifier.compile()
-    with pytest.raises(ValueError, match="needs pairs of images and integer labels"):
-        classifier.fit(tf.data.Dataset.from_tensors(grey), epochs=1)
+    for wrong in (grey, (grey, np.zeros(20, "float32")), (grey, np.zeros((20, 1), "int64"))):
+        with pytest.raises(ValueError, match=r"needs pairs of images and integer labels \(batch,\)"):
+            classifier.fit(tf.data.Dataset.from_tensors(wrong), epochs=1)
 
 
 MIRRORED = """
