@@ -166,7 +166,7 @@ TRAIN = """
 import hashlib, sys
 import numpy as np
 import tensorflow as tf
-tf.config.threading.set_intra_op_parallelism_threads(2)
+tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[3]))
 from dcgmm import DCGMM
 model = DCGMM.from_spec(sys.argv[1], seed=5)
 model.compile()
@@ -177,14 +177,12 @@ print(hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdige
 """
 
 
+# With one thread an operation, the default, batches are worked on in parts.
+@pytest.mark.parametrize("threads", ["1", "2"])
 @pytest.mark.parametrize("name", ["2L-c", "3L-a"])
-def test_two_processes_get_bit_identical_weights_and_files(name, tmp_path):
-    runs = [
-        subprocess.run(
-            [sys.executable, "-c", TRAIN, name, tmp_path / f"{i}.keras"], capture_output=True, text=True, check=True
-        ).stdout
-        for i in range(2)
-    ]
+def test_two_processes_get_bit_identical_weights_and_files(name, threads, tmp_path):
+    commands = [[sys.executable, "-c", TRAIN, name, tmp_path / f"{i}.keras", threads] for i in range(2)]
+    runs = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for command in commands]
     assert runs[0] == runs[1]
     assert (tmp_path / "0.keras").read_bytes() == (tmp_path / "1.keras").read_bytes()
 
