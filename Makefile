@@ -2,7 +2,7 @@
 # tests/test_environment.py holds VERSIONS and EXPORT to pyproject.toml and requirements.txt.
 
 VERSIONS := 3.13 3.12 3.11
-EXPORT := --frozen --all-groups --no-emit-project --no-annotate --no-header
+EXPORT := --frozen --all-groups --extra=experiments --no-emit-project --no-annotate --no-header
 READY := .venv/.ready
 LOCKED := --require-hashes --no-deps --no-build-isolation -r requirements.txt
 

@@ -1,6 +1,12 @@
-"""Tables I and II of the paper as data: the eight instances, each a chain of layers, and how well they cluster."""
+"""Tables I and II of the paper as data, and specifications: the text form of a chain of layers."""
 
 import re
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from dcgmm.layers import GMM, Folding, LinearClassifier, MaxPooling
 
 ARCHITECTURES = {
     "1L": "F(28,28,1,1) G(25)",
@@ -27,7 +33,7 @@ PAPER_CLUSTERING = {
 }
 
 
-def resolve(name_or_spec):
+def resolve(name_or_spec: str) -> str:
     """Return a specification in full.
 
     Args:
@@ -36,6 +42,10 @@ def resolve(name_or_spec):
 
     Raises:
         ValueError: if it is none of these.
+
+    Example:
+        >>> resolve("1L C(10)")
+        'F(28,28,1,1) G(25) C(10)'
     """
     name, *more = name_or_spec.split(maxsplit=1) or [""]
     if name in ARCHITECTURES:
@@ -48,6 +58,83 @@ def resolve(name_or_spec):
     )
 
 
-def file_name(name_or_spec):
-    """Return an architecture's name in a form that fits a file's: `"2L-c C(10)"` becomes `"2L-c-C-10"`."""
+def file_name(name_or_spec: str) -> str:
+    """Return an architecture's name in a form that fits a file's.
+
+    Example:
+        >>> file_name("2L-c C(10)")
+        '2L-c-C-10'
+    """
     return re.sub(r"[^\w-]+", "-", name_or_spec).strip("-")
+
+
+_LAYERS = {
+    "C": (LinearClassifier, lambda classes: {"n_classes": classes}),
+    "F": (Folding, lambda fy, fx, dy=1, dx=None: {"size": (fy, fx), "strides": (dy, dx or dy)}),
+    "P": (MaxPooling, lambda ky, kx, dy=None, dx=None: {"size": (ky, kx), "strides": dy and (dy, dx or dy)}),
+    "G": (GMM, lambda k: {"n_components": k}),
+}
+
+
+def spec_parts(spec: str) -> list[str]:
+    """Return the layers of a specification as texts, however it is spaced.
+
+    Example:
+        >>> spec_parts("F(8,8,2,2)G(25)")
+        ['F(8,8,2,2)', 'G(25)']
+    """
+    return spec.replace(" ", "").replace(")", ") ").split()
+
+
+def layers_from_spec(spec: str, **gmm_arguments: Any) -> list[keras.layers.Layer]:
+    """Return the layers of a specification such as `"F(8,8,2,2) G(25) F(11,11,1,1) G(36)"`.
+
+    They are named as the paper names them, here F1, G2, F3 and G4.
+
+    Args:
+        spec: the specification; strides may be left out, and one stride counts for both directions.
+        **gmm_arguments: arguments of every `GMM` other than K.
+
+    Raises:
+        ValueError: naming the part that cannot be read.
+
+    Example:
+        >>> [layer.name for layer in layers_from_spec("F(8,8,2,2) G(25)")]
+        ['F1', 'G2']
+    """
+    layers = []
+    for index, part in enumerate(spec_parts(spec), start=1):
+        match = re.fullmatch(r"([A-Z])\((\d+(?:,\d+)*)\)", part)
+        try:
+            layer, arguments = _LAYERS[match[1]]
+            numbers = arguments(*(int(n) for n in match[2].split(",")))
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"cannot read {part!r} in the specification {spec!r}: expected F(fY,fX,strideY,strideX), "
+                "P(kY,kX[,strideY,strideX]), G(K) or C(classes)"
+            ) from error
+        numbers |= gmm_arguments if layer is GMM else {}
+        layers.append(layer(**numbers, name=f"{match[1]}{index}"))
+    return layers
+
+
+def table_of_layers(layers: Sequence[Any], image_shape: Sequence[int]) -> str:
+    """Return a table of a chain's layers: name, type, geometry, output shape and number of parameters.
+
+    Args:
+        layers: a chain of built layers.
+        image_shape: (H, W, C) of an image.
+
+    Example:
+        >>> from dcgmm import DCGMM
+        >>> print(table_of_layers(DCGMM.from_spec("1L").stack, (28, 28, 1)))
+        layer    type                        what       output shape parameters
+           F1 Folding          28×28, strides 1×1 (None, 1, 1, 784)          0
+           G2     GMM 25 components, 784 features  (None, 1, 1, 25)      39225
+    """
+    rows, shape = [("layer", "type", "what", "output shape", "parameters")], (None, *image_shape)
+    for layer in layers:
+        shape = layer.compute_output_shape(shape)
+        rows.append((layer.name, type(layer).__name__, layer.description, str(shape), str(layer.count_params())))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(" ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)

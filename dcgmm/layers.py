@@ -1,7 +1,6 @@
 """The layers of a DCGMM. Each knows both directions: estimation (`call`, upwards) and sampling (`down`)."""
 
 import math
-import re
 import warnings
 
 import keras
@@ -418,44 +417,3 @@ class LinearClassifier(keras.layers.Layer):
         """Return the control signal (N, h, w, K) of one-hot classes (N, classes)."""
         control = tf.reshape(tf.matmul(one_hot, self.kernel, transpose_b=True), (-1, *self.input_dims))
         return control - tf.reduce_min(control, -1, keepdims=True)
-
-
-_LAYERS = {
-    "C": (LinearClassifier, lambda classes: {"n_classes": classes}),
-    "F": (Folding, lambda fy, fx, dy=1, dx=None: {"size": (fy, fx), "strides": (dy, dx or dy)}),
-    "P": (MaxPooling, lambda ky, kx, dy=None, dx=None: {"size": (ky, kx), "strides": dy and (dy, dx or dy)}),
-    "G": (GMM, lambda k: {"n_components": k}),
-}
-
-
-def spec_parts(spec):
-    """Return the layers of a specification as texts, such as `["F(8,8,2,2)", "G(25)"]`, however it is spaced."""
-    return spec.replace(" ", "").replace(")", ") ").split()
-
-
-def layers_from_spec(spec, **gmm_arguments):
-    """Return the layers of a specification such as `"F(8,8,2,2) G(25) F(11,11,1,1) G(36)"`.
-
-    They are named as the paper names them, here F1, G2, F3 and G4.
-
-    Args:
-        spec: the specification; strides may be left out, and one stride counts for both directions.
-        **gmm_arguments: arguments of every `GMM` other than K.
-
-    Raises:
-        ValueError: naming the part that cannot be read.
-    """
-    layers = []
-    for index, part in enumerate(spec_parts(spec), start=1):
-        match = re.fullmatch(r"([A-Z])\((\d+(?:,\d+)*)\)", part)
-        try:
-            layer, arguments = _LAYERS[match[1]]
-            numbers = arguments(*(int(n) for n in match[2].split(",")))
-        except (KeyError, TypeError) as error:
-            raise ValueError(
-                f"cannot read {part!r} in the specification {spec!r}: expected F(fY,fX,strideY,strideX), "
-                "P(kY,kX[,strideY,strideX]), G(K) or C(classes)"
-            ) from error
-        numbers |= gmm_arguments if layer is GMM else {}
-        layers.append(layer(**numbers, name=f"{match[1]}{index}"))
-    return layers

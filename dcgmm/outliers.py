@@ -1,5 +1,9 @@
 """Outliers: what a layer finds much less likely than it found the training images (Sec. II-B2, Eq. 6)."""
 
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -12,9 +16,15 @@ class Moments(keras.layers.Layer):
 
     Args:
         plane: (h, w), the number of positions.
+
+    Example:
+        >>> moments = Moments((1, 1))
+        >>> moments.update([4], [np.float32([[-50.0]])], [np.float32([[4.0]])])
+        >>> moments.standardised(np.float32([[[-54.0]]])).tolist()
+        [[[-2.0]]]
     """
 
-    def __init__(self, plane, **kwargs):
+    def __init__(self, plane: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.plane = tuple(plane)
         self.count = self._state("count", ())
@@ -24,16 +34,16 @@ class Moments(keras.layers.Layer):
     def _state(self, name, shape):
         return self.add_weight(name=name, shape=shape, initializer="zeros", trainable=False)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "plane": self.plane}
 
-    def reset(self):
+    def reset(self) -> None:
         """Forget all images."""
         for state in (self.count, self.mean, self.squares):
             state.assign(tf.zeros(state.shape))
 
-    def update(self, counts, means, variances):
+    def update(self, counts: Sequence[int], means: Sequence[np.ndarray], variances: Sequence[np.ndarray]) -> None:
         """Take in the log-likelihoods of some batches of images, by number, mean and variance (h, w) of each batch.
 
         Source: T. F. Chan, G. H. Golub, R. J. LeVeque, Updating formulae and a pairwise algorithm for computing sample
@@ -48,8 +58,8 @@ class Moments(keras.layers.Layer):
         for state, value in zip((self.count, self.mean, self.squares), (count, mean, squares), strict=True):
             state.assign(value)
 
-    def standardised(self, likelihoods):
-        """Return (L − mean) / sd for log-likelihoods (N, h, w): Eq. 6 calls a position inlier where this is ≥ −c.
+    def standardised(self, likelihoods: np.ndarray) -> np.ndarray:
+        """Return (L − mean) / sd for log-likelihoods (N, h, w); a position is an inlier (Eq. 6) where this is ≥ −c.
 
         Raises:
             RuntimeError: before any image was taken in.
@@ -58,12 +68,99 @@ class Moments(keras.layers.Layer):
         if not count:
             raise RuntimeError("no statistics of the training images yet: call fit or calibrate(x) first")
         mean, deviation = self.mean.numpy(), np.sqrt(self.squares.numpy() / count)
-        # Where no training image differed, as in a black corner, a rounding error would else be infinitely unlikely.
+        # Where all training images are equal, as in a black corner, a rounding error would be infinitely unlikely.
         rounding = np.finfo("float32").eps * np.abs(mean) + np.finfo("float32").tiny
         return (likelihoods - mean) / np.maximum(deviation, rounding)
 
 
-def roc(inliers, outliers, c=None):
+class OutlierDetection:
+    """The methods of a model that compare an image with the training images; `DCGMM` inherits them.
+
+    The model provides `log_likelihood`, `expected`, and `moments`, one `Moments` for each GMM layer.
+    """
+
+    def standardised_scores(self, x: Any, layer: int | None = None, batch_size: int = 500) -> np.ndarray:
+        """Return the log-likelihood in standard deviations from its mean over the training images, (N,).
+
+        Where the layer has several positions, each is standardised on its own and their mean is returned. This is
+        what `outliers.roc` and `outliers.auc` take. For the arguments see `log_likelihood`, for errors `inliers`.
+
+        Example:
+            >>> from dcgmm import load_pretrained
+            >>> load_pretrained("2L-c", "mnist").standardised_scores(np.ones((3, 28, 28, 1))).shape
+            (3,)
+        """
+        return self._standardised(x, layer, batch_size).mean(axis=(1, 2))
+
+    def calibrate(self, x: Any, batch_size: int = 500) -> None:
+        """Gather mean and variance of each layer's log-likelihood per position over images x (Sec. II-B2).
+
+        `fit` does this with its training images at its end; a checkpoint that was saved before needs it after loading.
+
+        Args:
+            x: images (N, H, W, C), or a `tf.data.Dataset` of batches of them.
+            batch_size: images at a time. Default 500.
+
+        Example:
+            >>> from dcgmm import DCGMM
+            >>> model = DCGMM.from_spec("2L-c")
+            >>> model.calibrate(np.random.default_rng(0).random((20, 28, 28, 1)))
+            >>> model.inliers(np.zeros((3, 28, 28, 1)), layer=0).shape
+            (3, 11, 11)
+        """
+        if isinstance(x, tf.data.Dataset):
+            batches = self.expected.data_set(x, labelled=False)
+        else:
+            batches = tf.data.Dataset.from_tensor_slices((self.expected.images(x),)).batch(batch_size)
+        self.gather_moments(batches)
+
+    def gather_moments(self, batches: tf.data.Dataset) -> None:
+        """Do what `calibrate` does, with a data set of batches that were checked, tuples with the images first."""
+        for moments in self.moments:
+            moments.reset()
+        gathered = [(len(images), self._batch_moments(images)) for images, *_ in batches]
+        if not gathered:
+            warnings.warn("the data set gave no images to calibrate with; call calibrate(x)", stacklevel=2)
+            return
+        counts, by_batch = zip(*gathered, strict=True)
+        for moments, by_layer in zip(self.moments, zip(*by_batch, strict=True), strict=True):
+            means, variances = (tf.stack(parts).numpy() for parts in zip(*by_layer, strict=True))
+            moments.update(counts, means, variances)
+
+    def inliers(self, x: Any, c: float = 1.0, layer: int | None = None, batch_size: int = 500) -> np.ndarray:
+        """Return whether each position is an inlier, L ≥ mean − c·sd over the training images (Eq. 6).
+
+        Args:
+            x: images (N, H, W, C).
+            c: how many standard deviations below the mean still count as inlier; larger is more lenient. Default 1.
+            layer: which GMM layer, 0 the lowest, which localises best. Default: the top one.
+            batch_size: images at a time. Default 500.
+
+        Returns:
+            A boolean array (N, h, w).
+
+        Raises:
+            RuntimeError: before `fit` or `calibrate`.
+
+        Example:
+            >>> from dcgmm import load_pretrained
+            >>> load_pretrained("2L-c", "mnist").inliers(np.ones((3, 28, 28, 1)), c=2, layer=0).shape
+            (3, 11, 11)
+        """
+        return self._standardised(x, layer, batch_size) >= -c
+
+    def _standardised(self, x, layer, batch_size=500):
+        likelihoods = self.log_likelihood(x, layer, batch_size)
+        return self.moments[-1 if layer is None else layer].standardised(likelihoods)
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def _batch_moments(self, x):
+        return [tf.nn.moments(likelihoods, 0) for likelihoods in self._likelihoods(x)]
+
+
+def roc(
+    inliers: np.ndarray, outliers: np.ndarray, c: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the ROC-like curve of Fig. 3: what is kept and what is rejected as c of Eq. 6 varies.
 
     Args:
@@ -73,6 +170,11 @@ def roc(inliers, outliers, c=None):
 
     Returns:
         Three arrays: c, the fraction of inliers kept, and the fraction of outliers rejected.
+
+    Example:
+        >>> c, kept, rejected = roc([0.0, 1.0], [-3.0, -1.0], c=[0.0, 2.0])
+        >>> kept.tolist(), rejected.tolist()
+        ([1.0, 1.0], [1.0, 0.5])
     """
     c = np.linspace(-2, 2, 81) if c is None else np.asarray(c)
     kept = np.mean(np.asarray(inliers)[:, None] >= -c, axis=0)
@@ -80,7 +182,16 @@ def roc(inliers, outliers, c=None):
     return c, kept, rejected
 
 
-def auc(inliers, outliers):
-    """Return the area under the curve over all c: how probably an inlier's score is above an outlier's."""
+def auc(inliers: np.ndarray, outliers: np.ndarray) -> float:
+    """Return the area under the curve over all c: the probability that an inlier scores above an outlier.
+
+    Args:
+        inliers: scores (N,), such as `DCGMM.standardised_scores`.
+        outliers: scores (M,).
+
+    Example:
+        >>> auc([0.0, 1.0], [-3.0, 0.5])
+        0.75
+    """
     truth = np.repeat([1, 0], [len(inliers), len(outliers)])
     return float(roc_auc_score(truth, np.concatenate([inliers, outliers])))

@@ -1,13 +1,16 @@
 """Sampling: control signals travel from the top down to an image (Sec. II-A3, and II-B3 to II-B6)."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from dcgmm import parallel
-from dcgmm.layers import GMM, Folding, LinearClassifier, MaxPooling
+from dcgmm.layers import GMM, LinearClassifier
+from dcgmm.levels import Level, pair_levels
 
 BATCH = 500
 # Elements of the largest tensor on the way down: half a gigabyte.
@@ -18,166 +21,240 @@ MAX_ELEMENTS = 2**27
 class Sharpening:
     """Gradient ascent on a log-likelihood, after a Folding or MaxPooling has made a control signal (Sec. II-B3).
 
-    The signal T moves to T + ε_s ∂L/∂T, with L the log-likelihood (logsumexp, mean over positions) that a GMM layer
-    above gives to T. Each sample ascends for itself; a step that would lower its log-likelihood is not taken, and its
-    step size is halved: the paper's 0.1 overshoots where the precisions stand at their bound.
+    The signal T moves to T + ε_s ∂L/∂T. L is the log-likelihood (logsumexp, mean over positions) that a GMM layer above
+    gives to T. Each sample ascends for itself. A step that would lower a sample's log-likelihood is not taken, and its
+    step size is halved, because the paper's 0.1 overshoots where the precisions stand at their bound.
 
     Args:
         steps: G, ≥ 0. Default 1000, as in the paper.
         rate: ε_s, > 0. Default 0.1, as in the paper.
-        above: which GMM layer above to ascend, 1 the next; a number beyond the top one means that. Default 1.
+        layer: the GMM layer whose log-likelihood is ascended, by its index from the lowest, 0. Signals that are made
+            above this layer ascend the GMM layer next above them. Default None: every signal ascends the GMM layer
+            next above it.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    Example:
+        >>> from dcgmm import load_pretrained
+        >>> model = load_pretrained("2L-c", "mnist")
+        >>> images = model.sample(2, top_s=1, sharpening=Sharpening(steps=10), seed=0)
+        >>> images.shape
+        (2, 28, 28, 1)
     """
 
     steps: int = 1000
     rate: float = 0.1
-    above: int = 1
+    layer: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the arguments."""
-        if not (self.steps >= 0 and 0 < self.rate < np.inf and self.above >= 1):
-            raise ValueError(f"sharpening needs steps >= 0, a finite rate > 0 and above >= 1, received {self}")
+        if not (self.steps >= 0 and 0 < self.rate < np.inf and (self.layer is None or self.layer >= 0)):
+            raise ValueError(
+                f"sharpening needs steps >= 0, a finite rate > 0 and a layer >= 0 or None, received {self}"
+            )
 
 
-class Descent:
-    """The way down through a chain of built layers, with the options of every layer on it.
+@dataclass(frozen=True)
+class SamplingOptions:
+    """What `DCGMM.sample`, `variants` and `inpaint` can be told about the way down.
 
     Args:
-        layers: the chain, from the image upwards.
         top_s: S of top-S sampling, an integer for all GMM layers that a control signal reaches, or one for each GMM
-            layer. Default None, the full distribution.
-        merge_prior: whether control signals are multiplied by the layer's π (Sec. V). Default False.
+            layer, from the lowest. Default None, the full distribution.
         noise: factor on the drawn noise, one for all GMM layers or one for each, from the lowest. Default None, 1.
         sharpening: a `Sharpening` for all Folding and MaxPooling layers, or a dict of them by layer name. Default None.
         seed: an integer. Default None, a fresh one each time.
+        merge_prior: whether control signals are multiplied by each layer's π (Sec. V). Default False.
+
+    Example:
+        >>> SamplingOptions(top_s=1, seed=0).noise is None
+        True
     """
 
-    def __init__(self, layers, top_s=None, noise=None, sharpening=None, seed=None, merge_prior=False):
+    top_s: int | Sequence[int | None] | None = None
+    noise: float | Sequence[float] | None = None
+    sharpening: Sharpening | Mapping[str, Sharpening] | None = None
+    seed: int | None = None
+    merge_prior: bool = False
+
+
+class Ascent:
+    """Sharpening through some levels: gradient ascent of the log-likelihood that the last of them gives to a signal.
+
+    Args:
+        levels: the levels that the signal passes through, the ascended one last.
+    """
+
+    def __init__(self, levels: Sequence[Level]) -> None:
+        self.levels = tuple(levels)
+        self._n_parts = parallel.n_parts()
+        self._compiled = tf.function(self._of_parts, reduce_retracing=True)
+
+    def __call__(self, control: tf.Tensor, steps: int, rate: float) -> list[tf.Tensor]:
+        """Return the sharpened signal, and the log-likelihood of each sample (N,) before and after."""
+        return self._compiled(control, tf.constant(steps), tf.constant(rate, tf.float32))
+
+    def log_likelihood(self, control: tf.Tensor) -> tf.Tensor:
+        """Return the log-likelihood of each sample's signal, the mean over positions, (N,) in nats."""
+        *lower, top = self.levels
+        for level in lower:
+            control = tf.nn.softmax(level.log_scores(control))
+        return tf.reduce_mean(top.gmm.log_likelihood(top.log_scores(control)), axis=(1, 2))
+
+    def _of_parts(self, control, steps, rate):
+        return parallel.side_by_side(lambda part: self._ascend(part, steps, rate), control, self._n_parts)
+
+    def _ascend(self, control, steps, rate):
+        before, gradient = self._value_and_gradient(control)
+        value, rates = before, tf.fill(tf.shape(before), rate)
+        for _ in tf.range(steps):
+            candidate = control + rates[:, None, None, None] * gradient
+            new_value, new_gradient = self._value_and_gradient(candidate)
+            better = new_value >= value
+            kept = better[:, None, None, None]
+            control = tf.where(kept, candidate, control)
+            gradient = tf.where(kept, new_gradient, gradient)
+            value = tf.where(better, new_value, value)
+            rates = tf.where(better, rates, rates / 2)
+        return control, before, value
+
+    def _value_and_gradient(self, control):
+        with tf.GradientTape() as tape:
+            tape.watch(control)
+            value = self.log_likelihood(control)
+        return value, tape.gradient(value, control)
+
+
+class Descent:
+    """The way down through a chain of built layers.
+
+    Args:
+        layers: the chain, from the image upwards.
+        levels: its levels. Default: `pair_levels` of the chain.
+
+    Example:
+        >>> from dcgmm import load_pretrained
+        >>> model = load_pretrained("2L-c", "mnist")
+        >>> descent = Descent(model.stack)
+        >>> images, _ = descent.run(top_control(model.stack, 5), SamplingOptions(top_s=1, seed=0))
+        >>> images.shape
+        (5, 28, 28, 1)
+    """
+
+    def __init__(self, layers: Sequence[keras.layers.Layer], levels: Sequence[Level] | None = None) -> None:
         self.layers = list(layers)
-        gmms = [layer for layer in self.layers if isinstance(layer, GMM)]
-        self.top_s = _per_layer(
-            "top_s", top_s, gmms, lambda s: s is None or (isinstance(s, int | np.integer) and s > 0)
+        self.levels = list(pair_levels(layers) if levels is None else levels)
+        self.gmm_layers = [level.gmm for level in self.levels]
+        # The level of each Folding and MaxPooling layer, by the layer's name.
+        self._level_of = {window.name: i for i, level in enumerate(self.levels) for window in level.windows}
+        self._ascents: dict[tuple[str, int], Ascent] = {}
+
+    def run(
+        self,
+        control: tf.Tensor,
+        options: SamplingOptions,
+        layer: int | None = None,
+        fuse: Callable[[int, tf.Tensor, slice], tf.Tensor] | None = None,
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Send a control signal down to the image plane, `BATCH` samples at a time, or fewer where they are large.
+
+        Args:
+            control: a tensor (N, h, w, K): the signal that a GMM layer receives.
+            options: the options of every layer on the way.
+            layer: the GMM layer that receives the signal, by its index from the lowest, 0. Default: the top one.
+            fuse: a function of a GMM layer's index, the control signal that it would receive and the samples' slice;
+                it returns the signal that the layer is to receive. Default None: the signal as it is.
+
+        Returns:
+            An array (N, H, W, C), and for every sharpened layer's name the log-likelihoods before and after, an array
+            (N, 2) in nats.
+
+        Raises:
+            ValueError: if an option is out of its range.
+        """
+        top = len(self.levels) - 1 if layer is None else layer
+        checked = _CheckedOptions(options, self.gmm_layers, list(self._level_of))
+        n, elements = len(control), max(getattr(layer, "n_gathered", 1) for layer in self.layers)
+        size = min(BATCH, max(1, MAX_ELEMENTS // elements))
+        seeds = np.random.SeedSequence(options.seed).spawn(-(-n // size))
+        images, by_batch = [], []
+        for first, seed in zip(range(0, n, size), seeds, strict=True):
+            image, likelihoods = self._batch(control, slice(first, first + size), top, checked, seed, fuse)
+            images.append(image)
+            by_batch.append(likelihoods)
+        return np.concatenate(images), {name: np.concatenate([b[name] for b in by_batch]) for name in by_batch[0]}
+
+    def _batch(self, control, part, top, options, seed, fuse):
+        control, likelihoods = control[part], {}
+        seed = tf.constant([seed.generate_state(1)[0], 0], tf.int64)
+        for index in range(top, -1, -1):
+            level = self.levels[index]
+            control = fuse(index, control, part) if fuse else control
+            seed, own = tf.unstack(tf.random.split(seed, 2))
+            control = level.gmm.down(control, own, options.top_s[index], options.noise[index], options.merge_prior)
+            for window in reversed(level.windows):
+                control = window.down(control)
+                if sharpening := options.sharpening.get(window.name):
+                    control, *pair = self._ascent(window, sharpening)(control, sharpening.steps, sharpening.rate)
+                    likelihoods[window.name] = np.stack([value.numpy() for value in pair], axis=1)
+        return control.numpy(), likelihoods
+
+    def _ascent(self, window, sharpening):
+        """Return the ascent of the signal that a Folding or MaxPooling has made, compiled once."""
+        own = self._level_of[window.name]
+        if sharpening.layer is not None and sharpening.layer >= len(self.levels):
+            raise ValueError(f"the layer of sharpening must be below {len(self.levels)}, received {sharpening}")
+        target = max(own, own if sharpening.layer is None else sharpening.layer)
+        key = window.name, target
+        if key not in self._ascents:
+            path = [self.levels[own].from_window(window), *self.levels[own + 1 : target + 1]]
+            self._ascents[key] = Ascent(path)
+        return self._ascents[key]
+
+
+class _CheckedOptions:
+    """Sampling options that were checked, with one S and one noise for each GMM layer."""
+
+    def __init__(self, options, gmm_layers, windows):
+        n = len(gmm_layers)
+        self.top_s = _one_each(
+            "top_s", options.top_s, n, lambda s: s is None or (isinstance(s, int | np.integer) and s > 0)
         )
-        self.noise = _per_layer("noise", 1.0 if noise is None else noise, gmms, lambda scale: 0 <= scale < np.inf)
-        windows = {layer.name: layer for layer in self.layers if isinstance(layer, Folding | MaxPooling)}
-        self.sharpening = sharpening if isinstance(sharpening, dict) else dict.fromkeys(windows, sharpening)
+        noise = 1.0 if options.noise is None else options.noise
+        self.noise = _one_each("noise", noise, n, lambda scale: 0 <= scale < np.inf)
+        given = options.sharpening
+        self.sharpening = given if isinstance(given, dict) else dict.fromkeys(windows, given)
         if unknown := set(self.sharpening) - set(windows):
             raise ValueError(f"sharpening names {sorted(unknown)}, expected some of {sorted(windows)}")
         if wrong := [s for s in self.sharpening.values() if not isinstance(s, Sharpening | None)]:
             raise ValueError(f"sharpening takes a Sharpening, or a dict of them by layer name, received {wrong[0]!r}")
-        self.merge_prior = merge_prior
-        self.seed = np.random.SeedSequence(seed)
-        self.likelihoods = {}
-
-    def run(self, control, start=None, fuse=None):
-        """Send a control signal down to the image plane, `BATCH` samples at a time, or fewer where they are large.
-
-        Args:
-            control: a tensor (N, ...): the signal that the layer `start` receives.
-            start: index of the first layer on the way down. Default: the top one.
-            fuse: a function of a GMM layer, the control signal it receives and the samples' slice, that returns what
-                it is to receive instead. Default None.
-
-        Returns:
-            An array (N, H, W, C). `likelihoods` then holds, for every sharpened layer's name, the log-likelihoods
-            before and after, an array (N, 2) in nats.
-        """
-        start = len(self.layers) - 1 if start is None else start
-        n, elements = len(control), max(getattr(layer, "n_gathered", 1) for layer in self.layers)
-        size = min(BATCH, max(1, MAX_ELEMENTS // elements))
-        seeds = self.seed.spawn(-(-n // size))
-        images, likelihoods = [], []
-        for first, seed in zip(range(0, n, size), seeds, strict=True):
-            part = slice(first, first + size)
-            image, gains = self._batch(control[part], start, seed, fuse and (lambda g, t, part=part: fuse(g, t, part)))
-            images.append(image)
-            likelihoods.append(gains)
-        self.likelihoods = {name: np.concatenate([gains[name] for gains in likelihoods]) for name in likelihoods[0]}
-        return np.concatenate(images)
-
-    def _batch(self, control, start, seed, fuse):
-        gains = {}
-        seed = tf.constant([seed.generate_state(1)[0], 0], tf.int64)
-        for index in range(start, -1, -1):
-            layer = self.layers[index]
-            if isinstance(layer, GMM):
-                control = fuse(layer, control) if fuse else control
-                seed, own = tf.unstack(tf.random.split(seed, 2))
-                options = (self.top_s[layer.name], self.noise[layer.name], self.merge_prior)
-                control = layer.down(control, own, *options)
-            else:
-                control = layer.down(control)
-                sharpening = self.sharpening.get(layer.name)
-                if sharpening and (path := self._path_up(index, sharpening.above)):
-                    steps, rate = tf.constant(sharpening.steps), tf.constant(sharpening.rate, tf.float32)
-                    control, before, after = _ascend(control, path, steps, rate)
-                    gains[layer.name] = np.stack([before.numpy(), after.numpy()], axis=1)
-        return control.numpy(), gains
-
-    def _path_up(self, index, above):
-        """Return the layers from a Folding or MaxPooling up to the `above`-th GMM layer over it, or () at the top."""
-        gmms = [i for i in range(index, len(self.layers)) if isinstance(self.layers[i], GMM)]
-        return tuple(self.layers[index : gmms[min(above, len(gmms)) - 1] + 1]) if gmms else ()
+        self.merge_prior = options.merge_prior
 
 
-def _per_layer(name, value, gmms, valid):
-    values = list(value) if isinstance(value, list | tuple | np.ndarray) else [value] * len(gmms)
-    if len(values) != len(gmms) or not all(valid(v) for v in values):
-        raise ValueError(f"{name} must be one valid value, or one for each of {len(gmms)} GMM layers, received {value}")
-    return {layer.name: v for layer, v in zip(gmms, values, strict=True)}
+def _one_each(name, value, n, valid):
+    values = list(value) if isinstance(value, list | tuple | np.ndarray) else [value] * n
+    if len(values) != n or not all(valid(v) for v in values):
+        raise ValueError(f"{name} must be one valid value, or one for each of {n} GMM layers, received {value}")
+    return values
 
 
-def _likelihood(control, path):
-    """Return the log-likelihood that a path of layers, a GMM layer at its end, gives to each sample's input, (N,)."""
-    *lower, top = path
-    folding = lower.pop() if lower and isinstance(lower[-1], Folding) else None
-    for layer in lower:
-        control = layer(control)
-    return tf.reduce_mean(top.log_likelihood(top.log_scores(control, folding)), axis=(1, 2))
-
-
-def _ascend(control, path, steps, rate):
-    """Return the sharpened control signal, and the log-likelihood of each sample before and after."""
-    # As one function for all paths, TensorFlow would warn of retracing it. Past Keras' tracking; gone with the layer.
-    compiled = vars(path[0]).setdefault("_ascents", {})
-    if path not in compiled:
-        of_parts = partial(_ascents, path=path, n_parts=parallel.n_parts())
-        compiled[path] = tf.function(of_parts, reduce_retracing=True)
-    return compiled[path](control, steps, rate)
-
-
-def _ascents(control, steps, rate, path, n_parts):
-    return parallel.side_by_side(lambda part: _ascent(part, steps, rate, path), control, n_parts)
-
-
-def _ascent(control, steps, rate, path):
-    def value_and_gradient(signal):
-        with tf.GradientTape() as tape:
-            tape.watch(signal)
-            value = _likelihood(signal, path)
-        return value, tape.gradient(value, signal)
-
-    before, gradient = value_and_gradient(control)
-    value, rates = before, tf.fill(tf.shape(before), rate)
-    for _ in tf.range(steps):
-        candidate = control + rates[:, None, None, None] * gradient
-        new_value, new_gradient = value_and_gradient(candidate)
-        better = new_value >= value
-        kept = better[:, None, None, None]
-        control = tf.where(kept, candidate, control)
-        gradient = tf.where(kept, new_gradient, gradient)
-        value = tf.where(better, new_value, value)
-        rates = tf.where(better, rates, rates / 2)
-    return control, before, value
-
-
-def top_control(layers, n, labels=None):
-    """Return the control signal that the top layer receives, a tensor (n, h, w, K).
+def top_control(layers: Sequence[keras.layers.Layer], n: int, labels: Any = None) -> tf.Tensor:
+    """Return the control signal that the top GMM layer receives, a tensor (n, h, w, K).
 
     Args:
         layers: a chain of built layers.
         n: number of samples.
         labels: a class for all samples, or one for each (n,), where the top layer is a LinearClassifier. Default None:
-            the signal has no weight, and the top GMM draws from π.
+            the signal has no weight, and the top GMM layer draws from π.
+
+    Raises:
+        ValueError: if there are labels but no classifier, or labels that are no classes of it.
+
+    Example:
+        >>> from dcgmm import load_pretrained
+        >>> top_control(load_pretrained("2L-c", "mnist").stack, 3).shape
+        TensorShape([3, 1, 1, 36])
     """
     top = layers[-1]
     if labels is None:
@@ -192,33 +269,3 @@ def top_control(layers, n, labels=None):
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= top.n_classes:
         raise ValueError(f"labels must be integers from 0 to {top.n_classes - 1}, received {labels}")
     return top.down(tf.one_hot(labels, top.n_classes))
-
-
-def damaged_share(layers, mask):
-    """Return, for each GMM layer from the lowest, how much of what a position sees is masked, from 0 to 1.
-
-    Where windows overlap, a layer above the lowest sees some pixels several times, and counts them as often.
-
-    Args:
-        layers: a chain of built layers.
-        mask: boolean (N, H, W).
-
-    Returns:
-        A list of arrays (N, h, w).
-    """
-    share, planes = tf.cast(mask, tf.float32)[..., None], []
-    for layer in layers:
-        if isinstance(layer, Folding | MaxPooling):
-            share = tf.nn.avg_pool2d(share, layer.size, layer.strides, padding="VALID")
-        elif isinstance(layer, GMM):
-            planes.append(share.numpy()[..., 0])
-    return planes
-
-
-def covered_pixels(layers, positions):
-    """Return which pixels some of the lowest GMM layer's positions cover: boolean (N, h, w) to (N, H, W)."""
-    signal = tf.cast(positions, tf.float32)[..., None]
-    lowest = next(i for i, layer in enumerate(layers) if isinstance(layer, GMM))
-    for layer in reversed(layers[:lowest]):
-        signal = layer.down(tf.repeat(signal, layer.output_channels // signal.shape[-1], axis=-1))
-    return np.any(signal.numpy() > 0, axis=-1)

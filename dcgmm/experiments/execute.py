@@ -1,7 +1,10 @@
 """Execute a notebook for one data set and scale, and keep a copy whose bytes depend on its results alone.
 
-A file to be run from the project's folder, `python -P dcgmm/execute.py 05-sampling --scale quick --dataset mnist`: as a
-module of the package it would wait for TensorFlow, which only the notebook's own kernel needs.
+The pipeline runs this file by its path, from the project's folder:
+
+    python -P dcgmm/experiments/execute.py 05-sampling --scale quick --dataset mnist
+
+As a module of the package it would wait for TensorFlow, which only the notebook's own kernel needs.
 """
 
 import argparse
@@ -9,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-# With another number of threads last bits change: the bytes are not to depend on the machine's cores.
+# Another number of threads changes last bits; with one thread, the bytes do not depend on the machine's cores.
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 ONE_THREAD = dict.fromkeys(THREADS, "1")
 
@@ -17,18 +20,21 @@ ONE_THREAD = dict.fromkeys(THREADS, "1")
 def execute(name, dataset, scale):
     """Run a notebook of notebooks/ by papermill, on one thread, into results/<scale>/notebooks or below DCGMM_RESULTS.
 
+    The notebook's figures and tables go to the same folder, results/<scale> or below DCGMM_RESULTS.
+
     Args:
         name: the notebook's, without .ipynb.
         dataset: the parameter `dataset`, which also ends the executed notebook's name.
         scale: the parameter `scale`, a block of params.yaml.
     """
-    # nbformat's jsonschema would spend two seconds on a grammar of addresses, of which notebooks have none.
+    # nbformat's jsonschema would spend two seconds on a grammar of addresses; notebooks hold no addresses.
     sys.modules.setdefault("rfc3987_syntax", None)
     import nbformat
     import papermill
 
     os.environ |= ONE_THREAD
-    executed = Path(os.environ.get("DCGMM_RESULTS", "results"), scale, "notebooks", f"{name}-{dataset}.ipynb")
+    results = Path(os.environ.setdefault("DCGMM_RESULTS", str(Path("results").absolute())))
+    executed = results / scale / "notebooks" / f"{name}-{dataset}.ipynb"
     executed.parent.mkdir(parents=True, exist_ok=True)
     half = executed.with_name(f".{executed.name}")
     papermill.execute_notebook(
@@ -39,7 +45,7 @@ def execute(name, dataset, scale):
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,
-        # All is written by then, and TensorFlow takes seconds to go.
+        # All is written by then, and TensorFlow takes seconds to end.
         shutdown_kernel="immediate",
     )
     notebook = nbformat.read(half, as_version=4)

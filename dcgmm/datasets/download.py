@@ -12,7 +12,6 @@ References:
 
 import gzip
 import hashlib
-import math
 import os
 import shutil
 import subprocess
@@ -21,31 +20,14 @@ import tarfile
 import tempfile
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pooch
 
-TITLES = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
-CLASS_NAMES = {
-    "mnist": tuple("0123456789"),
-    "fashion_mnist": (
-        "T-shirt/top",
-        "Trouser",
-        "Pullover",
-        "Dress",
-        "Coat",
-        "Sandal",
-        "Shirt",
-        "Sneaker",
-        "Bag",
-        "Ankle boot",
-    ),
-}
-OWN = {}
+from dcgmm import files
 
 Source = Callable[[Path, list[str]], Iterator[Path]]
 """Gets the wanted files, gzipped or not, using a work folder, and yields the path of each as soon as it is there."""
@@ -55,35 +37,23 @@ class DatasetUnavailable(OSError):
     """No source has the files; the message says what each source answered and how to place the files by hand."""
 
 
-def load_dataset(
-    name: str, cache: str | os.PathLike | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Load a data set, fetching it first where it is not in the cache.
+def fetch(name: str, cache: str | os.PathLike | None = None) -> Path:
+    """Folder with the four verified files of a data set; files that are missing or damaged are fetched.
+
+    A file with another SHA-256 than recorded is replaced, with a warning.
 
     Args:
-        name: `"mnist"`, `"fashion_mnist"` or a name given to `register`.
+        name: `"mnist"` or `"fashion_mnist"`.
         cache: Folder that holds a sub-folder per data set. Default: the environment variable `DCGMM_DATA`, else
             the user's cache folder (`pooch.os_cache("dcgmm")`).
-
-    Returns:
-        `x_train, y_train, x_test, y_test`: images (N, 28, 28, 1), float32 in [0, 1] (grey value / 255), and class
-        labels (N,), int64 in 0..9; N is 60,000 and 10,000. Data sets of your own have sizes of their own.
 
     Raises:
         ValueError: for an unknown `name`.
         DatasetUnavailable: where no source can be reached.
-    """
-    if name in OWN:
-        return OWN[name].load()
-    folder = fetch(name, cache)
-    train, test = ((f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte") for part in ("train", "t10k"))
-    return *_read_part(folder, *train), *_read_part(folder, *test)
 
-
-def fetch(name: str, cache: str | os.PathLike | None = None) -> Path:
-    """Folder with the four verified files of a data set; files that are missing or damaged are fetched.
-
-    Arguments and errors as for `load_dataset`. A file with another SHA-256 than recorded is replaced, with a warning.
+    Example:
+        >>> sorted(path.name for path in fetch("mnist").glob("t10k*ubyte"))
+        ['t10k-images-idx3-ubyte', 't10k-labels-idx1-ubyte']
     """
     dataset = _lookup(name)
     cache = cache or os.environ.get("DCGMM_DATA") or pooch.os_cache("dcgmm")
@@ -95,125 +65,19 @@ def fetch(name: str, cache: str | os.PathLike | None = None) -> Path:
 
 
 def fingerprint(name: str) -> str:
-    """One SHA-256 for a whole data set, made of its files' names and hashes; reads no file of MNIST and FashionMNIST.
+    """One SHA-256 for a data set, made of its files' names and hashes; no file is read.
 
-    Raises:
-        ValueError: for an unknown `name`.
+    Example:
+        >>> fingerprint("mnist")[:16]
+        '474311efcf1fd213'
     """
-    if name in OWN:
-        return OWN[name].fingerprint()
     lines = (f"{sha256}  {file}\n" for file, sha256 in sorted(_lookup(name).sha256.items()))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def register(name: str, source) -> None:
-    """Make a data set of your own known by a name.
-
-    Args:
-        name: What to call it.
-        source: An `own_datasets.NpzFile` or `own_datasets.ImageFolder`, or what has their methods.
-
-    Raises:
-        ValueError: where the name is that of MNIST or FashionMNIST.
-    """
-    if name in DATASETS:
-        raise ValueError(f"the name {name!r} is taken")
-    OWN[name] = source
-    TITLES.setdefault(name, name)
-
-
-def classes(name: str) -> list[int]:
-    """Labels that occur in a data set."""
-    return OWN[name].classes() if name in OWN else list(range(10))
-
-
-def select_classes(x: np.ndarray, y: np.ndarray, classes: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of the given classes, in their original order.
-
-    Args:
-        x: Images (N, ...).
-        y: Class labels (N,).
-        classes: The classes to keep, such as `range(5)`.
-
-    Raises:
-        ValueError: if no class is given, or one that does not occur in `y`.
-    """
-    classes = list(classes)
-    absent = [c for c in classes if c not in y]
-    if absent or not classes:
-        raise ValueError(f"classes must occur in y, which has {np.unique(y).tolist()}; received {classes}")
-    keep = np.isin(y, classes)
-    return x[keep], y[keep]
-
-
-def thinned(x: np.ndarray, y: np.ndarray, n: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """`n` images and their labels, evenly spread over all of them; all where `n` is None or there are no more.
-
-    Args:
-        x: Images (N, ...).
-        y: Class labels (N,).
-        n: How many to keep, at least one, or None.
-
-    Raises:
-        ValueError: if `n` is less than one, or no whole number.
-    """
-    if n is not None and (n < 1 or n != int(n)):
-        raise ValueError(f"images to keep: expected a whole number of at least one, received {n!r}")
-    if n is None or n >= len(x):
-        return x, y
-    keep = np.arange(int(n)) * len(x) // int(n)
-    return x[keep], y[keep]
-
-
-def square_masks(n: int, plane: tuple[int, int], size: int, margin: int = 0, seed: int = 0) -> np.ndarray:
-    """Masks of a square at a random place in each of `n` images, boolean (n, H, W).
-
-    Args:
-        n: How many.
-        plane: (H, W) of the images.
-        size: The square's side, in pixels.
-        margin: Pixels that the square keeps from the images' border. Default 0.
-        seed: Of the places. Default 0.
-    """
-    rng = np.random.default_rng(seed)
-    inside = []
-    for length in plane:
-        start = rng.integers(margin, length - margin - size, (n, 1), endpoint=True)
-        inside.append((np.arange(length) >= start) & (np.arange(length) < start + size))
-    return inside[0][:, :, None] & inside[1][:, None, :]
-
-
-def damaged(x: np.ndarray, mask: np.ndarray, damage: str, seed: int = 0) -> np.ndarray:
-    """Images (N, H, W, C) with the pixels of a mask (N, H, W) set to `"black"`, `"white"` or `"noise"`, U[0, 1]."""
-    noise = np.random.default_rng(seed).random(x.shape, dtype="float32")
-    return np.where(mask[..., None], {"black": 0, "white": 1, "noise": noise}[damage], x).astype("float32")
-
-
-def read_idx(path: str | os.PathLike) -> np.ndarray:
-    """Array of unsigned bytes in an IDX file: bytes 0, 0, 8, rank; the sizes as big-endian int32; the values.
-
-    Raises:
-        ValueError: where these first bytes are others, or the file's length does not fit the sizes.
-    """
-    content = np.fromfile(path, np.uint8)
-    head, rank = content[:3].tolist(), int(content[3]) if content.size > 3 else 0
-    if head != [0, 0, 8] or content.size < 4 + 4 * rank:
-        raise ValueError(f"{path} is no IDX file of unsigned bytes: it starts with {content[:4].tobytes()!r}")
-    shape, values = content[4 : 4 + 4 * rank].view(">i4").tolist(), content[4 + 4 * rank :]
-    if min(shape, default=0) < 0 or values.size != math.prod(shape):
-        raise ValueError(f"{path}: sizes {shape} do not fit the {values.size} values that follow them")
-    return values.reshape(shape)
-
-
-def _read_part(folder: Path, images: str, labels: str) -> tuple[np.ndarray, np.ndarray]:
-    x = read_idx(folder / images)[..., np.newaxis].astype(np.float32)
-    x /= 255
-    return x, read_idx(folder / labels).astype(np.int64)
-
-
 def _lookup(name: str) -> "_Dataset":
     if name not in DATASETS:
-        raise ValueError(f"unknown data set {name!r}; accepted: {', '.join(map(repr, [*DATASETS, *OWN]))}")
+        raise ValueError(f"unknown data set {name!r}; accepted: {', '.join(map(repr, DATASETS))}")
     return DATASETS[name]
 
 
@@ -244,7 +108,7 @@ def _fetch_missing(name: str, dataset: "_Dataset", folder: Path, missing: list[s
             try:
                 for path in source(Path(work), missing.copy()):
                     file = path.name.removesuffix(".gz")
-                    _install(path, folder / file, dataset.sha256[file], Path(work))
+                    _install(path, folder / file, dataset.sha256[file])
                     missing.remove(file)
                 if not missing:
                     return _say(f"{name}: complete and verified")
@@ -265,21 +129,18 @@ def _help(name: str, dataset: "_Dataset", folder: Path, missing: list[str], answ
     )
 
 
-def _install(found: Path, target: Path, sha256: str, work: Path) -> None:
+def _install(found: Path, target: Path, sha256: str) -> None:
     """Decompress, verify and only then move a file into place: the target is never half-written or unverified."""
-    part = work / f"{target.name}.part"
-    with found.open("rb") as stream, part.open("wb") as sink:
-        # The first bytes tell, not the name: browsers and HTTP clients may decompress a .gz on the way.
+    with found.open("rb") as stream, files.replacing(target) as sink:
+        # Look at the first bytes instead of the name: browsers and HTTP clients may decompress a .gz on the way.
         gzipped = stream.peek(2).startswith(b"\x1f\x8b")
         try:
             shutil.copyfileobj(gzip.GzipFile(fileobj=stream) if gzipped else stream, sink)
         except (EOFError, zlib.error) as error:
             raise OSError(f"{found.name} is damaged: {error}") from error
         sink.flush()
-        os.fsync(sink.fileno())
-    if (digest := pooch.file_hash(part)) != sha256:
-        raise OSError(f"{found.name} has SHA-256 {digest}, expected {sha256}")
-    os.replace(part, target)
+        if (digest := pooch.file_hash(sink.name)) != sha256:
+            raise OSError(f"{found.name} has SHA-256 {digest}, expected {sha256}")
 
 
 def _gzipped(folder: Path, work: Path, wanted: list[str]) -> Iterator[Path]:

@@ -1,6 +1,5 @@
-"""What notebooks show: figures in one style, grids of images, and the verdicts on the paper's claims."""
+"""Figures in one style: grids of images, drawings of models, and files with captions."""
 
-import json
 import string
 from dataclasses import replace
 
@@ -9,7 +8,7 @@ import numpy as np
 import seaborn as sns
 from IPython.display import Image, Markdown, display
 
-from dcgmm.claims import CLAIMS, verdict
+from dcgmm import files
 
 WIDTH = 7.2  # inches: the text width of a two-column paper
 PALETTE = sns.color_palette("colorblind")
@@ -152,45 +151,5 @@ def publish(figure, report, name, caption, alt, models=None):
     figure.savefig(path.with_suffix(".pdf"), bbox_inches=box, metadata={"CreationDate": None})
     plt.close(figure)
     caption = f"{caption} {replace(report, instance=models or report.instance).provenance}"
-    path.with_suffix(".md").write_text(f"![{alt}]({name}.png)\n\n{caption}\n", encoding="utf-8")
+    files.write(path.with_suffix(".md"), f"![{alt}]({name}.png)\n\n{caption}\n")
     display(Image(path.with_suffix(".png"), alt=alt, width=int(100 * WIDTH)), Markdown(f"*{caption}*"))
-
-
-def judge(report, claim, checks, numbers, repetitions=None):
-    """Save the verdict on one of the paper's claims, and display it.
-
-    Args:
-        report: an `experiments.Report`.
-        claim: a key of `CLAIMS`, such as `"C5"`.
-        checks: booleans, the parts of the claim: it is kept where all hold, partly kept where some do.
-        numbers: a sentence or two with the numbers that decide; `metrics.describe` puts intervals into it.
-        repetitions: how many of each training they rest on, which is added to them; 0 where they rest on none.
-            Default: as many as the scale has.
-    """
-    n = report.repetitions if repetitions is None else repetitions
-    basis = {
-        0: "",
-        1: " (One repetition: nothing is known of how trainings differ.)",
-        2: " (In brackets: the two repetitions.)",
-    }
-    numbers += basis.get(n, f" (In brackets: 95 % intervals, {n} repetitions.)")
-    judged = {"claim": claim, "statement": CLAIMS[claim], "verdict": verdict(checks), "numbers": numbers}
-    _save(report, claim, judged)
-    display(Markdown(f"> **{claim}: {judged['verdict']}.** *{judged['statement']}*\n>\n> {numbers}"))
-
-
-def finding(report, statement, numbers):
-    """Save what a notebook finds about a sentence of the paper that is no claim to be judged, and display it.
-
-    Args:
-        report: an `experiments.Report`.
-        statement: what the paper says, and where.
-        numbers: a sentence or two with our numbers.
-    """
-    _save(report, "finding", {"statement": statement, "numbers": numbers})
-    display(Markdown(f"> *{statement}*\n>\n> {numbers}"))
-
-
-def _save(report, name, content):
-    path = report.folder("tables") / f"{name}.json"
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

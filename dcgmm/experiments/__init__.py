@@ -1,0 +1,25 @@
+"""The paper's experiments: trainings by params.yaml, their store, and what notebooks call.
+
+The library (`dcgmm`) knows tensors and arrays. This package knows params.yaml, the store of trainings, DVC, git and
+notebooks. It imports the library; the library never imports it.
+"""
+
+from dcgmm.experiments.config import results, root, settings
+from dcgmm.experiments.evaluation import evaluate, paper_samples
+from dcgmm.experiments.report import Report, finding, judge
+from dcgmm.experiments.spec import Training
+from dcgmm.experiments.trainings import repetitions, trained
+
+__all__ = [
+    "Report",
+    "Training",
+    "evaluate",
+    "finding",
+    "judge",
+    "paper_samples",
+    "repetitions",
+    "results",
+    "root",
+    "settings",
+    "trained",
+]

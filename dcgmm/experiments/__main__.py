@@ -1,0 +1,76 @@
+"""The stages of the pipeline as commands: `python -m dcgmm.experiments STAGE --help` lists the options of each."""
+
+import argparse
+import json
+import os
+import sys
+
+from dcgmm import datasets
+from dcgmm.experiments import golden, stages
+from dcgmm.experiments.config import CLASSES, declared_datasets
+from dcgmm.experiments.spec import Training
+from dcgmm.experiments.trainings import TrainingsFailed, fill_store, store_repetition
+
+STAGES = {
+    "data": "fetch and verify the data sets",
+    "grid": "train all of a scale at once, here or on a Dask cluster, into the store",
+    "train": "train all architectures on a data set, all repetitions, and collect their numbers",
+    "repetition": "train one repetition of one architecture into the store",
+    "same-numbers": "declare that changed code gives the same numbers, after a test, so that nothing is trained again",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    names, address = list(datasets.TITLES), os.environ.get("DASK_SCHEDULER_ADDRESS")
+    made = argparse.ArgumentParser(prog="python -m dcgmm.experiments", description=__doc__.splitlines()[0])
+    commands = made.add_subparsers(dest="stage", required=True)
+    stage = {name: commands.add_parser(name, help=text, description=text) for name, text in STAGES.items()}
+    stage["repetition"].add_argument("--architecture", required=True, help="a name of Table I or a specification")
+    stage["repetition"].add_argument("--repetition", type=int, default=0)
+    stage["repetition"].add_argument("--changes", type=json.loads, default={}, help="what differs, as JSON")
+    for name in ("train", "repetition"):
+        stage[name].add_argument("--classes", default="all", choices=list(CLASSES))
+        stage[name].add_argument("--dataset", required=True, choices=names)
+    add = stage["grid"].add_argument
+    add("--dataset", nargs="+", choices=names, help="default: those that dvc.yaml trains on")
+    add("--classes", nargs="+", choices=list(CLASSES), help="default: those that dvc.yaml trains on")
+    add("--repetitions", type=int, help="of each, the first having the scale's seed; default: the scale's")
+    add("--workers", type=int, help="trainings at a time on this machine; default: as its cores and memory allow")
+    add("--scheduler", default=address, help="of a Dask cluster; default: DASK_SCHEDULER_ADDRESS, else this machine")
+    for name in ("data", "grid", "train", "repetition"):
+        stage[name].add_argument("--scale", default="quick", help="a block of params.yaml: quick or paper")
+    stage["same-numbers"].add_argument("--commit", default="HEAD", help="whose code to compare with; default: HEAD")
+    return made
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one stage."""
+    declared_datasets()
+    asked = parser().parse_args(arguments)
+    match asked.stage:
+        case "data":
+            stages.fetch_data(asked.scale)
+        case "grid":
+            names, classes = (getattr(asked, axis) or stages.matrix()[axis] for axis in ("dataset", "classes"))
+            trainings = [t for name in names for some in classes for t in stages.trainings_of(name, some, asked.scale)]
+            fill_store(trainings, asked.repetitions, asked.workers, asked.scheduler)
+        case "train":
+            stages.collect(asked.dataset, asked.classes, asked.scale)
+        case "repetition":
+            training = Training(asked.architecture, asked.dataset, asked.classes, asked.scale, asked.changes)
+            store_repetition(training, asked.repetition)
+        case "same-numbers":
+            golden.declare_same_numbers(asked.commit)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (TrainingsFailed, golden.NumbersDiffer) as failure:
+        sys.exit(str(failure))
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr, flush=True)
+        os._exit(130)  # Python would wait for the trainings, which end with this process
+    sys.stdout.flush()
+    os._exit(0)  # all is written, and TensorFlow takes seconds to end

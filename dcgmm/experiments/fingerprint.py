@@ -1,0 +1,138 @@
+"""Fingerprints of the code that decides the numbers of a training.
+
+A training's record holds the hash of the syntax trees of the modules below, without docstrings and comments. A comment
+therefore retrains nothing, and a changed line retrains everything that it may change. A refactoring that keeps every
+bit is declared by `python -m dcgmm.experiments same-numbers`, which adds the new hash to equivalents.txt.
+
+A stage of the pipeline runs this file by its path, `python -P dcgmm/experiments/fingerprint.py FOLDER`: as a module of
+the package it would wait for TensorFlow.
+"""
+
+import argparse
+import ast
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+EQUIVALENTS = Path(__file__).with_name("equivalents.txt")
+
+# A test holds the two lists together to what experiments/train.py imports, directly or not.
+TRAINING = (
+    "annealing.py",
+    "architectures.py",
+    "datasets/__init__.py",
+    "datasets/idx.py",
+    "datasets/transforms.py",
+    "experiments/evaluation.py",
+    "experiments/train.py",
+    "layers.py",
+    "levels.py",
+    "metrics.py",
+    "model.py",
+    "outliers.py",
+    "parallel.py",
+    "sampling.py",
+    "training.py",
+    "validation.py",
+)
+# A training imports these modules, too, but they decide none of its numbers: files are verified by their hash, and
+# `datasets/custom.py`, which reads images of your own, is a key of its own in the records of such data.
+WITHOUT_NUMBERS = (
+    "__init__.py",
+    "datasets/custom.py",
+    "datasets/download.py",
+    "experiments/__init__.py",
+    "experiments/fingerprint.py",
+    "files.py",
+    "inpainting.py",
+    "saving.py",
+)
+# What decides the content of a notebook, beside its models.
+NOTEBOOKS = (
+    *TRAINING,
+    "experiments/claims.py",
+    "experiments/config.py",
+    "experiments/execute.py",
+    "experiments/plotting.py",
+    "experiments/report.py",
+    "experiments/statistics.py",
+    "inpainting.py",
+)
+
+
+def of_training(own_data: bool = False, package: Path = PACKAGE) -> dict[str, str]:
+    """Return the keys of a record that stand for the code.
+
+    Args:
+        own_data: whether the data set is one of your own. Default False.
+        package: the folder of the package. Default: this one.
+
+    Returns:
+        `code`, and for own data also `reader`: the first hash of each line of equivalents.txt that holds the code's
+        hash, else the hash itself.
+    """
+    keys = {"code": _canonical(_hash(TRAINING, package))}
+    return keys | {"reader": _canonical(_hash(("datasets/custom.py",), package))} if own_data else keys
+
+
+def declare(package: Path) -> list[str]:
+    """Add the hashes of this code to those of another folder's code in equivalents.txt, and return the new ones.
+
+    Args:
+        package: the folder of a package that gives the same numbers.
+    """
+    groups, added = _groups(), []
+    for modules in (TRAINING, ("datasets/custom.py",)):
+        old, new = _hash(modules, package), _hash(modules, PACKAGE)
+        group = next((group for group in groups if old in group), None)
+        if group is None:
+            groups.append(group := [old])
+        if new not in group:
+            group.append(new)
+            added.append(new)
+    if added:
+        EQUIVALENTS.write_text("".join(" ".join(group) + "\n" for group in groups if len(group) > 1))
+        _groups.cache_clear()
+    return added
+
+
+def _canonical(found):
+    return next((group[0] for group in _groups() if found in group), found)
+
+
+@cache
+def _groups():
+    lines = EQUIVALENTS.read_text().splitlines() if EQUIVALENTS.exists() else []
+    return [line.split() for line in lines]
+
+
+@cache
+def _hash(modules, package):
+    trees = [f"{name} {_text(ast.parse((package / name).read_bytes()))}" for name in modules]
+    return hashlib.sha256("\n".join(trees).encode()).hexdigest()[:16]
+
+
+def _text(node):
+    """Return a syntax tree as a text that is the same in all versions of Python: empty fields are left out."""
+    if isinstance(node, ast.AST):
+        fields = [(name, _text(value)) for name, value in ast.iter_fields(node) if name not in ("ctx", "kind")]
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            fields = [(name, _text(node.body[1:]) if name == "body" else text) for name, text in fields]
+        return f"{type(node).__name__}({','.join(f'{name}={text}' for name, text in fields if text)})"
+    if isinstance(node, list):
+        return f"[{','.join(map(_text, node))}]" if node else ""
+    return "" if node is None else repr(node)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Write the fingerprints that trainings and notebooks depend on.")
+    parser.add_argument("folder", type=Path, help="where to write training.json and notebooks.json")
+    folder = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, keys in {
+        "training": of_training(own_data=True),
+        "notebooks": {"code": _hash(NOTEBOOKS, PACKAGE)},
+    }.items():
+        (folder / f"{name}.json").write_text(json.dumps(keys, indent=1) + "\n")

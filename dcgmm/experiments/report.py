@@ -1,0 +1,123 @@
+"""What a notebook leaves behind: its figures' and tables' folders, the provenance of both, and its verdicts."""
+
+import json
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import Markdown, display
+
+from dcgmm import datasets, files
+from dcgmm.experiments.claims import CLAIMS, verdict
+from dcgmm.experiments.config import declared_datasets, results, root, settings
+
+
+@cache
+def code_version() -> str:
+    """Return `git describe` of the code, or the package's version outside a git checkout."""
+    sources = ["dcgmm", "notebooks", "params.yaml"]
+    git = ["git", "-C", str(root())]
+    try:
+        commit = _output(*git, "log", "-1", "--format=%H", "--", *sources)
+        changed = _output(*git, "status", "--porcelain", "--", *sources)
+        return _output(*git, "describe", "--always", "--tags", commit) + ("-dirty" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return f"v{version('dcgmm')}"
+
+
+def _output(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@dataclass(frozen=True)
+class Report:
+    """Where a notebook's figures and tables go, and what their captions say.
+
+    Args:
+        notebook: its name without .ipynb.
+        dataset: a data set's name; those of params.yaml are known from here on.
+        scale: a block of params.yaml.
+        seed: of what the notebook draws.
+        instance: what the captions call the models. Default `"all instances"`.
+    """
+
+    notebook: str
+    dataset: str
+    scale: str
+    seed: int
+    instance: str = "all instances"
+
+    def __post_init__(self) -> None:
+        """Make the data sets of params.yaml known, which notebooks may load before they ask for a model."""
+        declared_datasets()
+
+    def folder(self, kind: str) -> Path:
+        """Return the folder of this notebook's "figures" or "tables", made where it is missing."""
+        folder = results(self.scale) / kind / f"{self.notebook}-{self.dataset}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def save_table(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
+        """Write a DataFrame as CSV and Markdown, and return it."""
+        files.write(self.folder("tables") / f"{name}.csv", table.to_csv(lineterminator="\n"))
+        files.write(self.folder("tables") / f"{name}.md", table.to_markdown() + "\n")
+        return table
+
+    @property
+    def repetitions(self) -> int:
+        """How many repetitions of each training the numbers rest on."""
+        return settings(self.scale)["repetitions"]
+
+    @property
+    def provenance(self) -> str:
+        """What every caption ends with: data set, scale, seed and the version of the code."""
+        asked = settings(self.scale)
+        title = datasets.TITLES[self.dataset]
+        limit = asked.get("images")
+        images = "" if limit is None else f" of at most {limit:,} images"
+        scale = f"scale {self.scale} ({asked['epochs']} epochs{images})"
+        return f"{title}, {self.instance}, {scale}, seed {self.seed}, code {code_version()}."
+
+
+def judge(report: Report, claim: str, checks: Iterable[bool], numbers: str, repetitions: int | None = None) -> None:
+    """Save the verdict on one of the paper's claims, and display it.
+
+    Args:
+        report: a `Report`.
+        claim: a key of `CLAIMS`, such as `"C5"`.
+        checks: booleans, the parts of the claim: it is kept where all hold, partly kept where some do.
+        numbers: a sentence or two with the numbers that decide; `statistics.describe` puts intervals into it.
+        repetitions: how many of each training they rest on, which is added to them; 0 where they rest on none.
+            Default: as many as the scale has.
+    """
+    n = report.repetitions if repetitions is None else repetitions
+    basis = {
+        0: "",
+        1: " (One repetition: nothing is known of how trainings differ.)",
+        2: " (In brackets: the two repetitions.)",
+    }
+    numbers += basis.get(n, f" (In brackets: 95 % intervals, {n} repetitions.)")
+    judged = {"claim": claim, "statement": CLAIMS[claim], "verdict": verdict(checks), "numbers": numbers}
+    _save(report, claim, judged)
+    display(Markdown(f"> **{claim}: {judged['verdict']}.** *{judged['statement']}*\n>\n> {numbers}"))
+
+
+def finding(report: Report, statement: str, numbers: str) -> None:
+    """Save what a notebook finds about a sentence of the paper that is no claim to be judged, and display it.
+
+    Args:
+        report: a `Report`.
+        statement: what the paper says, and where.
+        numbers: a sentence or two with our numbers.
+    """
+    _save(report, "finding", {"statement": statement, "numbers": numbers})
+    display(Markdown(f"> *{statement}*\n>\n> {numbers}"))
+
+
+def _save(report, name, content):
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    files.write(report.folder("tables") / f"{name}.json", text)

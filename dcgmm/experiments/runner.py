@@ -1,0 +1,125 @@
+"""Independent calls on Dask workers: of this machine, or of a given cluster.
+
+A worker is a process with one thread that makes one call after the other, so that the threads of TensorFlow can be set
+in it. A worker that dies costs its own call only, which another worker makes again. Workers of this machine end with
+the process that started them, however it ends.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dask
+import psutil
+from dask.system import CPU_COUNT
+from distributed import Client, LocalCluster, as_completed, get_worker
+from distributed.system import MEMORY_LIMIT
+from tqdm import tqdm
+
+# A call is given up when this many workers have died of it.
+ATTEMPTS = 3
+WORKER_BYTES = 2 * 2**30
+TOPIC = "dcgmm-progress"
+
+
+def workers_that_fit(threads: int) -> int:
+    """Return how many workers this machine's cores and free memory have room for, at least one."""
+    memory = min(MEMORY_LIMIT, psutil.virtual_memory().available)
+    return max(1, min(CPU_COUNT // threads, memory // WORKER_BYTES))
+
+
+@contextmanager
+def local_client(workers: int, threads: int = 1) -> Iterator[Client]:
+    """Start workers on this machine, and end them.
+
+    Args:
+        workers: how many.
+        threads: how many each may use in NumPy, SciPy and scikit-learn; TensorFlow's are set by what is called.
+            Default 1.
+
+    Yields:
+        A Dask client of theirs.
+    """
+    limits = dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"], str(threads))
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": ATTEMPTS - 1}),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=0,  # Dask would stop a worker that is large because TensorFlow is
+            dashboard_address=None,
+            env=limits,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def run(
+    function: Callable[..., Any],
+    calls: dict[str, tuple[tuple[Any, ...], int]],
+    keep: Callable[[str, Any], Any],
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> dict[str, Exception]:
+    """Make all calls, as many at a time as there are workers, and show their progress.
+
+    Args:
+        function: a function of a module; it is given the arguments and `report`, to be called with a text.
+        calls: a dict of (arguments, threads) by name, in the order in which they are to start.
+        keep: called with the name and the result of each call as it comes in.
+        workers: on this machine. Default: `workers_that_fit`.
+        scheduler: address of a Dask cluster to use instead, such as `"tcp://10.0.0.1:8786"`. Default None.
+
+    Returns:
+        The errors of those that failed, a dict by name.
+    """
+    failed = {}
+    with tqdm(total=len(calls), unit="training", disable=None) as progress:
+        # A process keeps the number of threads that its first call has set.
+        for n in sorted({threads for _, threads in calls.values()}):
+            own = {name: arguments for name, (arguments, threads) in calls.items() if threads == n}
+            fitting = min(len(own), workers or workers_that_fit(n))
+            with Client(scheduler) if scheduler else local_client(fitting, n) as client:
+                failed |= _make_calls(client, function, own, keep, progress)
+    return failed
+
+
+def _make_calls(client, function, calls, keep, progress):
+    failed, running = {}, {}
+
+    def show(event):
+        name, text = event[1]
+        if name in calls:
+            running[name] = text
+            shown = ", ".join(f"{name}{text}" for name, text in [*running.items()][:4])
+            progress.set_postfix_str(shown + (f" and {len(running) - 4} more" if len(running) > 4 else ""))
+
+    client.subscribe_topic(TOPIC, show)
+    futures = {
+        client.submit(_call, name, function, arguments, pure=False, priority=-i): name
+        for i, (name, arguments) in enumerate(calls.items())
+    }
+    for future in as_completed(list(futures)):
+        name = futures.pop(future)
+        try:
+            keep(name, future.result())
+        except Exception as error:
+            failed[name] = error
+        running.pop(name, None)
+        progress.update()
+        progress.write(f"{'failed' if name in failed else 'done'}: {name}", file=sys.stderr)
+    client.unsubscribe_topic(TOPIC)
+    return failed
+
+
+def _call(name, function, arguments):
+    """Make a call in a worker, and publish what the function reports."""
+    worker = get_worker()
+    if worker.state.nthreads != 1:
+        raise RuntimeError(
+            f"a worker needs one thread, this one has {worker.state.nthreads}: start it with `dask worker ADDRESS "
+            "--nthreads 1 --nworkers N` for N trainings at a time"
+        )
+    return function(*arguments, report=lambda text: worker.log_event(TOPIC, (name, text)))

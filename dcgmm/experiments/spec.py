@@ -1,0 +1,84 @@
+"""A training: an architecture on some classes of a data set at a scale, and the record that decides its weights."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dcgmm import datasets
+from dcgmm.architectures import file_name, resolve
+from dcgmm.experiments import fingerprint
+from dcgmm.experiments.config import CLASSES, TRAINING_KEYS, root, settings
+
+CHANGES = (*TRAINING_KEYS, "images", "optimizer", "gmm", "start", "layerwise")
+SUFFIXES = {"models": "keras", "history": "csv", "repetitions": "csv", "metrics": "json"}
+
+
+@dataclass(frozen=True)
+class Training:
+    """An architecture on some classes of a data set, at a scale.
+
+    Args:
+        architecture: a name of Table I or a specification.
+        dataset: `"mnist"`, `"fashion_mnist"` or a data set of params.yaml.
+        classes: `"all"` or `"0-4"`.
+        scale: `"quick"` or `"paper"`.
+        changes: what differs from the scale's settings, as a dict: any of its keys; `optimizer`, a Keras name; `gmm`,
+            the arguments of every `GMM`; `start="k-means"`, where the lowest centroids start; `layerwise=True`, one
+            GMM layer after the other, from the lowest, each for all epochs. Default: nothing.
+
+    Raises:
+        ValueError: if a name or a change is unknown.
+    """
+
+    architecture: str
+    dataset: str
+    classes: str = "all"
+    scale: str = "quick"
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the names."""
+        resolve(self.architecture)
+        if unknown := set(self.changes) - set(CHANGES):
+            raise ValueError(f"unknown changes {sorted(unknown)}: expected some of {', '.join(CHANGES)}")
+        if (start := self.changes.get("start", "k-means")) != "k-means":
+            raise ValueError(f'unknown start {start!r}: expected "k-means", or none for a random one')
+        settings(self.scale)
+        datasets.fingerprint(self.dataset)
+        if self.classes not in CLASSES:
+            raise ValueError(f"unknown classes {self.classes!r}: expected one of {', '.join(CLASSES)}")
+        if absent := set(CLASSES[self.classes] or ()) - set(datasets.classes(self.dataset)):
+            raise ValueError(f"{self.dataset} has no classes {sorted(absent)}, which are among {self.classes!r}")
+
+    def record(self, repetition: int = 0) -> dict[str, Any]:
+        """Return everything that decides the weights of a repetition, as a dict for JSON."""
+        asked = settings(self.scale)
+        return {
+            "architecture": resolve(self.architecture),
+            "dataset": self.dataset,
+            "data": datasets.fingerprint(self.dataset),
+            "classes": list(CLASSES[self.classes] or datasets.classes(self.dataset)),
+            "seed": asked["seed"] + repetition,
+            **fingerprint.of_training(own_data=self.dataset not in datasets.DATASETS),
+            **{key: asked[key] for key in TRAINING_KEYS},
+            # Without a limit there is no key, so that records from before there were limits stay valid.
+            **({"images": asked["images"]} if asked.get("images") is not None else {}),
+            **self.changes,
+        }
+
+    def collected(self, kind: str) -> Path:
+        """Return the path of a collected file; kind is "models", "history", "repetitions" or "metrics"."""
+        folder = root() / "results" / self.scale / kind / self.dataset / self.classes
+        return folder / f"{self.name}.{SUFFIXES[kind]}"
+
+    @property
+    def is_instance(self) -> bool:
+        """Whether this is one of the scale's architectures without changes: their first weights are kept."""
+        return not self.changes and self.architecture in settings(self.scale)["architectures"]
+
+    @property
+    def name(self) -> str:
+        """The architecture's name and the changes, in a form that fits a file's."""
+        return file_name(
+            " ".join([self.architecture, *(f"{key} {value}" for key, value in sorted(self.changes.items()))])
+        )

@@ -1,0 +1,77 @@
+"""The stages of the pipeline: data, and trainings with their numbers."""
+
+import json
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from dcgmm import datasets, files
+from dcgmm.experiments import store
+from dcgmm.experiments.config import declared_datasets, root, settings
+from dcgmm.experiments.spec import Training
+from dcgmm.experiments.trainings import fill_store
+
+
+def fetch_data(scale: str) -> None:
+    """Fetch and verify the data sets, and note their fingerprints, on which all later stages depend."""
+    folder = root() / "results" / scale / "data"
+    for name in (*datasets.DATASETS, *declared_datasets()):
+        if name in datasets.DATASETS:
+            datasets.fetch(name)
+        files.write(folder / f"{name}.sha256", datasets.fingerprint(name) + "\n")
+
+
+def matrix() -> dict[str, Any]:
+    """Return the data sets and classes that the pipeline trains on, a dict of lists."""
+    return yaml.safe_load((root() / "dvc.yaml").read_text())["stages"]["train"]["matrix"]
+
+
+def trainings_of(dataset: str, classes: str, scale: str) -> list[Training]:
+    """Return what a scale asks for on some classes of a data set: instances, and on classes 0-4 ablations."""
+    asked = settings(scale)
+    ablations = [
+        Training(ablation["architecture"], dataset, classes, scale, ablation.get("changes", {}))
+        for ablation in asked["ablations"]
+        if classes == "0-4"
+    ]
+    return [Training(name, dataset, classes, scale) for name in asked["architectures"]] + ablations
+
+
+def collect(dataset: str, classes: str, scale: str) -> None:
+    """Train every architecture of a scale on some classes of a data set, and collect what came out.
+
+    Written for each architecture: the first repetition's model and history, the metrics of each repetition, and their
+    worst values, which are what the paper reports. On classes 0-4 also the ablations, of which only the metrics are
+    kept. What was collected earlier and still matches its record is not trained again: repetitions add up.
+    """
+    asked = settings(scale)
+    trainings = trainings_of(dataset, classes, scale)
+    fill_store(trainings)
+    written = set()
+
+    def write(training, kind, content):
+        files.write(training.collected(kind), content)
+        written.add(training.collected(kind))
+
+    for training in trainings:
+        repetitions = range(asked["repetitions"])
+        repeated = pd.DataFrame([store.numbers(training, i) for i in repetitions])
+        table = repeated.assign(record=[store.digest(training.record(i)) for i in repetitions])
+        write(training, "repetitions", table.to_csv(index_label="repetition", lineterminator="\n"))
+        if not training.is_instance:
+            continue
+        first = store.find(training, 0)
+        history = pd.DataFrame(store.read(first, "history")).rename_axis("epoch")
+        worst = {
+            "dunn": repeated.dunn.min(),
+            "davies_bouldin": repeated.davies_bouldin.max(),
+            "components_in_use": int(repeated.components_in_use.min()),
+        }
+        write(training, "models", first.read_bytes())
+        write(training, "history", history.to_csv(lineterminator="\n"))
+        write(training, "metrics", json.dumps(worst) + "\n")
+    # DVC keeps these folders, so that repetitions add up. Delete the files that params.yaml no longer asks for.
+    for folder in {path.parent for path in written}:
+        for stale in set(folder.iterdir()) - written:
+            stale.unlink()

@@ -1,0 +1,126 @@
+"""One training: what a record describes, trained and evaluated, as the content of a file."""
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from sklearn.cluster import KMeans
+
+from dcgmm import datasets
+from dcgmm.architectures import resolve, spec_parts
+from dcgmm.datasets import custom
+from dcgmm.experiments import fingerprint
+from dcgmm.experiments.evaluation import evaluate
+from dcgmm.model import DCGMM
+
+VERSIONS = {"dcgmm": version("dcgmm")} | {module.__name__: module.__version__ for module in (keras, np, tf)}
+
+
+def train_record(
+    record: dict[str, Any],
+    source: tuple[Any, ...] | None,
+    versions: dict[str, str],
+    report: Callable[[str], Any] = lambda text: None,
+) -> bytes:
+    """Train and evaluate one repetition and return its file's content: the model with notes of how it came about.
+
+    This needs neither params.yaml nor the store. It needs a process that has not used TensorFlow with another number of
+    threads: that number changes the last bits of weights, so it belongs to the record and is set here.
+
+    Args:
+        record: as `Training.record` returns it.
+        source: the arguments of `custom.from_settings` for a data set of your own, or None.
+        versions: the `VERSIONS` of the process that asks, which must be those of this process.
+        report: called with the course of the training, a text. Default: nothing.
+
+    Raises:
+        RuntimeError: if code, versions, data or threads of this process are not those that are asked for.
+    """
+    code = fingerprint.of_training(own_data="reader" in record)
+    if (asked := {**{key: record[key] for key in code}, **versions}) != (here := {**code, **VERSIONS}):
+        raise RuntimeError(f"asked for {asked}, but this process has {here}")
+    _pin_threads(record["threads"])
+    keras.backend.clear_session()  # otherwise names of layers count what this process trained before
+    if source:
+        datasets.register(record["dataset"], custom.from_settings(*source))
+    if datasets.fingerprint(record["dataset"]) != record["data"]:
+        raise RuntimeError(f"{record['dataset']} is not what it was, or elsewhere, when this training was asked for")
+    x, y, x_test, y_test = _arrays(record["dataset"], record["data"])
+    x, y = datasets.thinned(*datasets.select_classes(x, y, record["classes"]), record.get("images"))
+    model, history = fit_record(record, x, y, report)
+    report(" evaluation")
+    measured = evaluate(model, x_test, y_test, record["classes"])
+    # Versions are noted but not part of the record: a new version of a package does not retrain everything.
+    notes = {"record": record, "versions": versions, "metrics": measured, "history": history}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "repetition.keras"
+        model.save(path)
+        with zipfile.ZipFile(path, "a") as archive:
+            for name, note in notes.items():
+                archive.writestr(zipfile.ZipInfo(f"{name}.json"), json.dumps(note))
+        return path.read_bytes()
+
+
+def _pin_threads(n):
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(n)
+        tf.config.threading.set_inter_op_parallelism_threads(n)
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"this training needs TensorFlow with {n} thread(s), but TensorFlow runs in this process already with "
+            "another number: start it in a process of its own"
+        ) from error
+
+
+@lru_cache(maxsize=1)
+def _arrays(dataset, data):
+    return datasets.load_dataset(dataset)
+
+
+def fit_record(
+    record: dict[str, Any], x: np.ndarray, y: np.ndarray, report: Callable[[str], Any] = lambda text: None
+) -> tuple[DCGMM, dict[str, list[float]]]:
+    """Return the trained model that a record describes, and the History of its training.
+
+    Args:
+        record: as `Training.record` returns it.
+        x: training images (N, H, W, C).
+        y: their labels (N,), which only a classifier uses.
+        report: called with the course of the training, a text. Default: nothing.
+    """
+    layers = spec_parts(resolve(record["architecture"]))
+    tops = [i for i, layer in enumerate(layers, start=1) if layer.startswith("G")] if record.get("layerwise") else []
+    arguments = {key: record[key] for key in ("seed", "annealing", "centroid_phase")}
+    below, history = None, {}
+    epoch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda i, _: report(f" epoch {i + 1}/{record['epochs']}"))
+    for end in [*tops[:-1], len(layers)]:
+        model = DCGMM.from_spec(" ".join(layers[:end]), x.shape[1:], gmm=record.get("gmm"), **arguments)
+        if record.get("start") == "k-means":
+            _start_from_kmeans(model, x[:10_000], record["seed"])
+        for trained, layer in zip(below.stack if below else (), model.stack):
+            layer.set_weights(trained.get_weights())
+            layer.trainable = False
+        config = {"learning_rate": record["learning_rate"]}
+        model.compile(keras.optimizers.get({"class_name": record.get("optimizer", "SGD"), "config": config}))
+        labels = y if model.classifier else None
+        sizes = {"epochs": record["epochs"], "batch_size": record["batch_size"]}
+        fit = model.fit(x, labels, **sizes, verbose=0, callbacks=[epoch])
+        below, history = model, history | fit.history
+    return model, history
+
+
+def _start_from_kmeans(model, x, seed):
+    """Set the lowest centroids to the centres that k-means finds among the patches of images x."""
+    lowest = model.gmm_layers[0]
+    for layer in model.stack[: model.stack.index(lowest)]:
+        x = layer(x)
+    patches = np.reshape(x, (-1, lowest.n_features))
+    lowest.mu.assign(KMeans(lowest.n_components, random_state=seed).fit(patches).cluster_centers_)

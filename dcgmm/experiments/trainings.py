@@ -1,0 +1,118 @@
+"""Trainings on demand: models and metrics from the store, and what is missing trained and stored."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import pandas as pd
+
+from dcgmm import files
+from dcgmm.experiments import runner, store
+from dcgmm.experiments.config import declared_datasets, root, settings
+from dcgmm.experiments.spec import Training
+from dcgmm.experiments.train import VERSIONS, train_record
+from dcgmm.model import DCGMM
+
+
+class TrainingsFailed(RuntimeError):
+    """Some trainings of a grid have failed; the store has the others."""
+
+
+def trained(
+    architecture: str, dataset: str, classes: str = "all", scale: str = "quick", repetition: int = 0, **changes: Any
+) -> DCGMM:
+    """Return a trained `DCGMM`: from the store, else the committed models, else trained on the spot.
+
+    Args:
+        architecture: a name of Table I such as `"2L-c"`, or any specification.
+        dataset: `"mnist"` or `"fashion_mnist"`.
+        classes: `"all"` or `"0-4"`, what to train on. Default `"all"`.
+        scale: `"quick"` or `"paper"`, a block of params.yaml. Default `"quick"`.
+        repetition: which one, 0 the first. Default 0.
+        **changes: as in `Training`, such as `optimizer="adam"`.
+    """
+    training = Training(architecture, dataset, classes, scale, changes)
+    return keras.models.load_model(_find_or_train(training, repetition))
+
+
+def repetitions(
+    architecture: str, dataset: str, classes: str = "all", scale: str = "quick", **changes: Any
+) -> pd.DataFrame:
+    """Return the metrics of every repetition of a training, a DataFrame with one row each; see `evaluate`."""
+    training = Training(architecture, dataset, classes, scale, changes)
+    asked = range(settings(scale)["repetitions"])
+    rows = [store.numbers(training, i) or store.read(_find_or_train(training, i), "metrics") for i in asked]
+    return pd.DataFrame(rows).rename_axis("repetition")
+
+
+def _find_or_train(training, repetition):
+    """Return the path of a repetition's file that matches what is asked for."""
+    if path := store.find(training, repetition):
+        return path
+    if os.environ.get("DCGMM_TRAIN") == "never":
+        missing = training.record(repetition)
+        raise RuntimeError(f"neither the store nor the committed models have {missing}, and DCGMM_TRAIN=never")
+    return store_repetition(training, repetition)
+
+
+def store_repetition(training: Training, repetition: int = 0) -> Path:
+    """Train and evaluate one repetition, unless the store has it, and return its path in the store."""
+    record = training.record(repetition)
+    path = store.place(record)
+    if not store.matches(path, record):
+        _train_missing({training.name: record}, workers=1)
+    return path
+
+
+def fill_store(
+    trainings: Sequence[Training],
+    repetitions: int | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> None:
+    """Train all repetitions of several trainings that are neither stored nor collected, the costliest first.
+
+    Args:
+        trainings: a list of `Training` of one scale.
+        repetitions: how many of each. Default: as many as the scale asks for.
+        workers: how many at a time on this machine. Default: as many as its cores and its memory have room for.
+        scheduler: address of a Dask cluster that trains instead. Default: this machine.
+
+    Raises:
+        TrainingsFailed: when all others are done, with the error of each that failed.
+    """
+    asked = settings(trainings[0].scale)
+    store.sweep()
+    cost = {name: -i for i, name in enumerate(asked["architectures"])}
+    cells, missing, paths = 0, {}, set()
+    for training in sorted(trainings, key=lambda t: cost.get(t.architecture, -len(cost)), reverse=True):
+        for i in range(asked["repetitions"] if repetitions is None else repetitions):
+            record = training.record(i)
+            path = store.place(record)
+            cells += 1
+            if path not in paths and store.numbers(training, i) is None:
+                missing[f"{training.name} {training.dataset} {training.classes} #{i}"] = record
+                paths.add(path)
+    print(f"{cells} trainings, of which {cells - len(missing)} are done", flush=True)
+    _train_missing(missing, workers, scheduler)
+
+
+def _train_missing(records, workers=None, scheduler=None):
+    """Train some records, a dict by name, into the store."""
+    if not records:
+        return
+    declared = declared_datasets()
+    calls = {}
+    for name, record in records.items():
+        source = declared.get(record["dataset"])
+        calls[name] = (record, source and (source, str(root())), VERSIONS), record["threads"]
+
+    def keep(name, content):
+        files.write(store.place(records[name]), content)
+
+    failed = runner.run(train_record, calls, keep, workers, scheduler)
+    if failed:
+        errors = "\n".join(f"  {name}: {type(error).__name__}: {error}" for name, error in failed.items())
+        raise TrainingsFailed(f"{len(failed)} of {len(records)} trainings failed:\n{errors}")

@@ -1,0 +1,114 @@
+"""In-painting of damaged images (Sec. II-B5), and which positions and pixels a damage touches."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dcgmm.layers import GMM, Folding, MaxPooling
+from dcgmm.sampling import SamplingOptions
+
+if TYPE_CHECKING:
+    from dcgmm.model import DCGMM
+
+
+def inpaint(model: "DCGMM", x: Any, mask: Any = None, c: float = 1.0, **options: Any) -> np.ndarray:
+    """Complete damaged images; this is `DCGMM.inpaint`, where the arguments are described.
+
+    Example:
+        >>> from dcgmm import load_pretrained
+        >>> inpaint(load_pretrained("2L-c", "mnist"), np.zeros((2, 28, 28, 1)), seed=0).shape
+        (2, 28, 28, 1)
+    """
+    images = model.expected.images(x).numpy()
+    if mask is None:
+        damaged = _outlying_positions(model, images, c)
+        replaced = covered_pixels(model.stack, damaged[0])
+    else:
+        replaced = _pixels_of_mask(mask, images)
+        damaged = [share > 0 for share in damaged_share(model.stack, replaced)]
+    activities = model.all_responsibilities(images)
+
+    def fuse(layer, control, part):
+        """Let inliers keep their activities and outliers take the signal from above (Eq. 9)."""
+        if layer == len(activities) - 1:
+            return control
+        return tf.where(damaged[layer][part][..., None], control, activities[layer][part])
+
+    drawn, _ = model.descent.run(tf.constant(activities[-1]), SamplingOptions(**{"noise": 0.1, **options}), fuse=fuse)
+    return np.where(replaced[..., None], drawn, images)
+
+
+def _outlying_positions(model, images, c):
+    """Return where each GMM layer finds outliers by Eq. 6, from the lowest, a list of boolean arrays (N, h, w)."""
+    if model.gmm_layers[0].output_plane == (1, 1):
+        raise ValueError(
+            "the lowest GMM layer sees the whole image at one position, so it cannot tell the damaged part from "
+            "the rest: give a mask, or use an instance with a smaller first filter"
+        )
+    likelihoods = model.log_likelihoods(images)
+    return [~(m.standardised(values) >= -c) for m, values in zip(model.moments, likelihoods, strict=True)]
+
+
+def _pixels_of_mask(mask, images):
+    mask = np.asarray(mask, bool)
+    if mask.shape not in (images.shape[:3], images.shape[1:3]):
+        raise ValueError(f"mask must be of shape {images.shape[:3]} or {images.shape[1:3]}, is {mask.shape}")
+    return np.broadcast_to(mask, images.shape[:3])
+
+
+def damaged_share(layers: Sequence[keras.layers.Layer], mask: np.ndarray) -> list[np.ndarray]:
+    """Return, for each GMM layer from the lowest, how much of what a position sees is masked, from 0 to 1.
+
+    Where windows overlap, a layer above the lowest sees some pixels several times, and counts them as often.
+
+    Args:
+        layers: a chain of built layers.
+        mask: boolean (N, H, W).
+
+    Returns:
+        A list of arrays (N, h, w).
+
+    Example:
+        >>> from dcgmm import load_pretrained
+        >>> mask = np.zeros((1, 28, 28), bool)
+        >>> mask[0, :14] = True
+        >>> lower, upper = damaged_share(load_pretrained("2L-c", "mnist").stack, mask)
+        >>> lower[0, :, 0].round(2).tolist()
+        [1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0, 0.0, 0.0]
+        >>> upper.shape
+        (1, 1, 1)
+    """
+    share, planes = tf.cast(mask, tf.float32)[..., None], []
+    for layer in layers:
+        if isinstance(layer, Folding | MaxPooling):
+            share = tf.nn.avg_pool2d(share, layer.size, layer.strides, padding="VALID")
+        elif isinstance(layer, GMM):
+            planes.append(share.numpy()[..., 0])
+    return planes
+
+
+def covered_pixels(layers: Sequence[keras.layers.Layer], positions: np.ndarray) -> np.ndarray:
+    """Return which pixels some of the lowest GMM layer's positions cover.
+
+    Args:
+        layers: a chain of built layers.
+        positions: boolean (N, h, w).
+
+    Returns:
+        A boolean array (N, H, W).
+
+    Example:
+        >>> from dcgmm import load_pretrained
+        >>> positions = np.zeros((1, 11, 11), bool)
+        >>> positions[0, 0, 0] = True
+        >>> int(covered_pixels(load_pretrained("2L-c", "mnist").stack, positions).sum())
+        64
+    """
+    signal = tf.cast(positions, tf.float32)[..., None]
+    lowest = next(i for i, layer in enumerate(layers) if isinstance(layer, GMM))
+    for layer in reversed(layers[:lowest]):
+        signal = layer.down(tf.repeat(signal, layer.output_channels // signal.shape[-1], axis=-1))
+    return np.any(signal.numpy() > 0, axis=-1)

@@ -1,0 +1,65 @@
+"""The levels of a chain: each GMM layer paired with the Folding directly below it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+
+from dcgmm.layers import GMM, Folding
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """A GMM layer together with what lies between it and the GMM layer below it, or the image.
+
+    Args:
+        gmm: the GMM layer.
+        lower: the layers between, from below, without the folding.
+        folding: the Folding directly below the GMM layer. Default None: there is none.
+    """
+
+    gmm: GMM
+    lower: tuple[keras.layers.Layer, ...] = ()
+    folding: Folding | None = None
+
+    def log_scores(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Return the log scores (N, h, w, K) of the GMM layer for the level's input (N, H, W, C)."""
+        for layer in self.lower:
+            inputs = layer(inputs)
+        return self.gmm.log_scores(inputs, self.folding)
+
+    @property
+    def windows(self) -> tuple[keras.layers.Layer, ...]:
+        """The Folding and MaxPooling layers of the level, from below."""
+        return (*self.lower, self.folding) if self.folding else self.lower
+
+    def from_window(self, window: keras.layers.Layer) -> "Level":
+        """Return the part of the level from one of its `windows` upwards, as a Level."""
+        if window is self.folding:
+            return Level(self.gmm, (), self.folding)
+        return Level(self.gmm, self.lower[self.lower.index(window) :], self.folding)
+
+
+def pair_levels(layers: Sequence[keras.layers.Layer]) -> list[Level]:
+    """Return the levels of a chain of layers, a list of one `Level` for each GMM layer, from the lowest.
+
+    Args:
+        layers: the chain, from the image upwards; what is above the highest GMM layer belongs to no level.
+
+    Example:
+        >>> from dcgmm import MaxPooling
+        >>> chain = [Folding(8, 2), GMM(25), MaxPooling(2), Folding(3), GMM(36)]
+        >>> [[type(window).__name__ for window in level.windows] for level in pair_levels(chain)]
+        [['Folding'], ['MaxPooling', 'Folding']]
+    """
+    levels: list[Level] = []
+    lower: list[keras.layers.Layer] = []
+    for layer in layers:
+        if not isinstance(layer, GMM):
+            lower.append(layer)
+            continue
+        folding = lower.pop() if lower and isinstance(lower[-1], Folding) else None
+        levels.append(Level(layer, tuple(lower), folding))
+        lower = []
+    return levels

@@ -1,0 +1,89 @@
+"""`.keras` files with equal bytes for equal models, and the models that are committed with the project."""
+
+import json
+import os
+import re
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from dcgmm import files
+from dcgmm.architectures import file_name
+
+if TYPE_CHECKING:
+    from dcgmm.model import DCGMM
+
+FOLDER = Path(__file__).parents[1] / "results" / "paper" / "models"
+
+
+def save(save_as_keras_does: Callable[..., None], filepath: files.FilePath, overwrite: bool = True, **kwargs: Any):
+    """Save a model as Keras does; a `.keras` file appears at once, and equal models give equal bytes.
+
+    Args:
+        save_as_keras_does: the model's `keras.Model.save`.
+        filepath: where to save.
+        overwrite: whether an existing file is replaced without a question. Default True.
+        **kwargs: the other arguments of `keras.Model.save`.
+
+    Example:
+        >>> import tempfile
+        >>> layer = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, kernel_initializer="ones")])
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> save(layer.save, folder / "a.keras")
+        >>> save(layer.save, folder / "b.keras")
+        >>> (folder / "a.keras").read_bytes() == (folder / "b.keras").read_bytes()
+        True
+    """
+    path = Path(filepath)
+    if path.suffix != ".keras" or (path.exists() and not overwrite):
+        save_as_keras_does(filepath, overwrite=overwrite, **kwargs)
+        return
+    beside = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        save_as_keras_does(beside, **kwargs)
+        files.write_archive(path, _canonical_members(beside))
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _canonical_members(path):
+    """Return a `.keras` archive's {name: bytes} without the times and memory addresses that Keras puts into it."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in sorted(archive.namelist())}
+    metadata = json.loads(members["metadata.json"])
+    members["metadata.json"] = json.dumps({**metadata, "date_saved": ""}).encode()
+    numbers = defaultdict(lambda: len(numbers))
+    members["config.json"] = re.sub(
+        rb'("shared_object_id": )(\d+)', lambda m: m[1] + b"%d" % numbers[m[2]], members["config.json"]
+    )
+    return members
+
+
+def load_pretrained(name: str, dataset: str, classes: str = "all") -> "DCGMM":
+    """Return a committed model: the first repetition of a training at the paper's scale, 25 epochs.
+
+    Args:
+        name: a name of Table I such as `"2L-c"`, or `"2L-c C(10)"`, the instance with a classifier.
+        dataset: `"mnist"` or `"fashion_mnist"`.
+        classes: what it was trained on, `"all"` or `"0-4"`. Default `"all"`.
+
+    Returns:
+        A `DCGMM`.
+
+    Raises:
+        FileNotFoundError: if there is no such model; the message names those that there are.
+
+    Example:
+        >>> model = load_pretrained("2L-c", "mnist")
+        >>> model.sample(4, top_s=1, seed=0).shape
+        (4, 28, 28, 1)
+    """
+    path = FOLDER / dataset / classes / f"{file_name(name)}.keras"
+    if not path.exists():
+        there = ", ".join(sorted(str(p.relative_to(FOLDER).with_suffix("")) for p in FOLDER.rglob("*.keras")))
+        raise FileNotFoundError(f"no committed model {dataset}/{classes}/{name}; there are: {there or 'none'}")
+    return keras.models.load_model(path)
