@@ -1,6 +1,7 @@
-"""The annealed training objective of [7]: components on a torus learn with their neighbours, ever less so."""
+"""The annealed training objective of [7]: components on a torus learn with their neighbours, less and less."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,16 +14,18 @@ class Annealing(keras.layers.Layer):
 
     The K components lie on a √K×√K torus. With the neighbourhood g_kj(σ) ∝ exp(−dist²(k, j)/2σ²), rows normalised,
     the objective is the mean over images and positions of max_k Σ_j g_kj(σ) l_j, the max-component approximation
-    of Eq. 5; at small σ it is max_k l_k. Every 1/α mini-batches the window's mean objective is compared with the
-    previous window's, relative to the gain since the first window; a relative gain in (−2δ, δ) is stationary, and
-    then σ ← max(γσ, σ_∞).
+    of Eq. 5; at small σ it is max_k l_k.
+
+    A window is 1/α mini-batches, with the mean objective m_i. At its end the relative gain is
+    (m_i − m_{i−1}) / (m_{i−1} − m_1). A gain in (−2δ, δ) means that training stands still, and then
+    σ ← max(γσ, σ_∞).
 
     Args:
         n_components: K, a square number.
-        sigma_start: σ₀, in grid steps, > 0: how many neighbours learn together at first. Default ¼·√(2K).
-        sigma_end: σ_∞, in grid steps, > 0: where the decay ends. Default 0.01, which is no neighbourhood at all.
-        decay: γ, in (0, 1): the factor on σ at each stationary window; smaller is faster. Default 0.9.
-        tolerance: δ, > 0: the relative gain below which a window is stationary; larger is faster. Default 0.05.
+        sigma_start: σ₀, in grid steps, > 0: the radius in which neighbours learn together at first. Default ¼·√(2K).
+        sigma_end: σ_∞, in grid steps, > 0: the end of the decay. Default 0.01: each component learns alone.
+        decay: γ, in (0, 1): the factor on σ after a window with little gain; smaller is faster. Default 0.9.
+        tolerance: δ, > 0: the relative gain that counts as little; larger is faster. Default 0.05.
         rate: α, in (0, 1]: the inverse of a window's length in mini-batches; larger is faster. Default 0.01.
 
     Raises:
@@ -30,11 +33,25 @@ class Annealing(keras.layers.Layer):
 
     Source: A. Gepperth, B. Pfülb, Gradient-based training of Gaussian Mixture Models for high-dimensional streaming
     data, Neural Processing Letters 53, 2021.
+
+    Example:
+        >>> annealing = Annealing(25)
+        >>> annealing.build()
+        >>> annealing.neighbourhood().shape, round(float(annealing.sigma), 3)
+        (TensorShape([25, 25]), 1.768)
     """
 
     def __init__(
-        self, n_components, sigma_start=None, sigma_end=0.01, decay=0.9, tolerance=0.05, rate=0.01, name=None, **kwargs
-    ):
+        self,
+        n_components: int,
+        sigma_start: float | None = None,
+        sigma_end: float = 0.01,
+        decay: float = 0.9,
+        tolerance: float = 0.05,
+        rate: float = 0.01,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         side = math.isqrt(n_components)
         if side * side != n_components:
@@ -60,8 +77,8 @@ class Annealing(keras.layers.Layer):
         self._window = round(1 / rate)
         self._squared_distances = _torus_distances(side).astype("float32") ** 2
 
-    def build(self, input_shape=None):
-        """Create the state: σ, and the window's running sum beside the first and the previous window's mean."""
+    def build(self, input_shape: Any = None) -> None:
+        """Create the state: σ, the running sum of this window, and the means of the first and the previous window."""
         self.sigma = self._state("sigma", self.sigma_start)
         self.steps = self._state("steps", 0, "int64")
         self.window_sum = self._state("window_sum", 0)
@@ -73,22 +90,38 @@ class Annealing(keras.layers.Layer):
             name=name, shape=(), dtype=dtype, initializer=keras.initializers.Constant(value), trainable=False
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         names = ("n_components", "sigma_start", "sigma_end", "decay", "tolerance", "rate")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
-    def neighbourhood(self):
+    def neighbourhood(self) -> tf.Tensor:
         """Return g(σ), a tensor (K, K) with rows that sum to 1."""
         return tf.nn.softmax(-self._squared_distances / (2 * tf.square(self.sigma)))
 
-    def objective(self, scores):
-        """Return the mean over images and positions of max_k Σ_j g_kj l_j, for log scores (N, H, W, K)."""
+    def objective(self, scores: tf.Tensor) -> tf.Tensor:
+        """Return the mean over images and positions of max_k Σ_j g_kj l_j, for log scores (N, H, W, K).
+
+        Example:
+            >>> annealing = Annealing(4, sigma_start=0.01)
+            >>> annealing.build()
+            >>> float(annealing.objective(tf.constant([[[[1.0, 5.0, 2.0, 3.0]]]])))
+            5.0
+        """
         return _mean_of_largest(tf.reshape(scores, (-1, self.n_components)), self.neighbourhood())
 
-    def update(self, objective):
-        """Count one mini-batch's objective; at the end of a window let σ decay if the gain has become small."""
-        # Without branches, as variables that several devices share cannot be assigned within one.
+    def update(self, objective: tf.Tensor) -> None:
+        """Add the objective of one mini-batch to its window; at the window's end reduce σ if the gain is small.
+
+        Example:
+            >>> annealing = Annealing(4, sigma_start=0.5, rate=1)
+            >>> annealing.build()
+            >>> for objective in (0.0, 1.0, 1.0):
+            ...     annealing.update(objective)
+            >>> round(float(annealing.sigma), 3)
+            0.45
+        """
+        # There are no branches here, because a branch cannot assign variables that several devices share.
         self.window_sum.assign_add(objective)
         self.steps.assign_add(1)
         windows, rest = self.steps // self._window, self.steps % self._window
@@ -106,7 +139,7 @@ class Annealing(keras.layers.Layer):
 def _mean_of_largest(scores, neighbourhood):
     """Return the mean over rows of max_k Σ_j g_kj l_j, with its gradient for the scores alone.
 
-    The gradient of a row is the winner's row of g: known at once, without a second pass through the product.
+    The gradient of a row is the winner's row of g, so it needs no second pass through the product.
     """
     largest, winners = tf.math.top_k(tf.matmul(scores, neighbourhood, transpose_b=True), 1)
 

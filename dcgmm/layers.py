@@ -1,7 +1,9 @@
-"""The layers of a DCGMM. Each knows both directions: estimation (`call`, upwards) and sampling (`down`)."""
+"""The layers of a DCGMM. Each computes both directions: estimation (`call`, upwards) and sampling (`down`)."""
 
 import math
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,14 +26,14 @@ def _check_rank(input_shape, layer):
 
 
 class _Window(keras.layers.Layer):
-    """A window that slides over the input plane: what Folding and MaxPooling have in common."""
+    """A window that slides over the input plane: the base of Folding and MaxPooling."""
 
-    def __init__(self, size, strides, **kwargs):
+    def __init__(self, size: int | Sequence[int], strides: int | Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.size = _pair(size, f"the filter size of {self.name}")
         self.strides = _pair(strides, f"the strides of {self.name}")
 
-    def positions(self, input_shape):
+    def positions(self, input_shape: Sequence[Any]) -> tuple[int, ...]:
         """Return (H', W'), the number of window positions on an input (batch, H, W, C)."""
         _check_rank(input_shape, self.name)
         height, width = input_shape[1:3]
@@ -39,23 +41,23 @@ class _Window(keras.layers.Layer):
             raise ValueError(f"{self}: the filter is larger than its input of {height}x{width}")
         return tuple(1 + (n - f) // s for n, f, s in zip((height, width), self.size, self.strides, strict=True))
 
-    def build(self, input_shape):
-        """Record the geometry of the input, which the way down restores exactly."""
+    def build(self, input_shape: Sequence[Any]) -> None:
+        """Record the geometry of the input, because `down` restores exactly this shape."""
         self.output_plane = self.positions(input_shape)
         self.output_channels = self.compute_output_shape(input_shape)[-1]
         self.input_dims = tuple(input_shape[1:])
         self.input_spec = keras.layers.InputSpec(shape=(None, *self.input_dims))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "size": self.size, "strides": self.strides}
 
     @property
-    def description(self):
+    def description(self) -> str:
         """The geometry in words, for a model's summary."""
         return "{}×{}, strides {}×{}".format(*self.size, *self.strides)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """Return the layer as the paper writes it, with its name."""
         numbers = ",".join(str(n) for n in (*self.size, *self.strides))
         return f"layer {self.name}, {self.letter}({numbers})"
@@ -63,12 +65,12 @@ class _Window(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("dcgmm")
 class Folding(_Window):
-    r"""Move each filter window's content into the channels: F(f_Y, f_X, Δ_Y, Δ_X) of Sec. II-A1.
+    r"""A layer that moves the content of each filter window into the channels: F(f_Y, f_X, Δ_Y, Δ_X) of Sec. II-A1.
 
     Estimation maps (N, H, W, C) to (N, H', W', C') with H' = 1 + (H − f_Y)/Δ_Y, W' = 1 + (W − f_X)/Δ_X and
     C' = C·f_X·f_Y; entry (y, x, c) of a window becomes channel c + (y·f_X + x)·C. (The paper's formula has C^(L)
-    on its right-hand side and c' twice; see results/ERRATA.md.) Sampling averages, for every input element, all
-    window entries that cover it; elements that no window covers are 0.
+    on its right-hand side and c' twice; see results/ERRATA.md.) Sampling sets each input element to the mean of all
+    window entries that cover it, or to 0 where no window covers it.
 
     Args:
         size: filter size in pixels, an integer or (f_Y, f_X).
@@ -76,15 +78,20 @@ class Folding(_Window):
 
     Raises:
         ValueError: if the filter is larger than its input, or if the strides do not end at its border.
+
+    Example:
+        >>> folding = Folding(8, strides=2)
+        >>> folding(tf.zeros((3, 28, 28, 1))).shape, folding.down(tf.zeros((3, 11, 11, 64))).shape
+        (TensorShape([3, 11, 11, 64]), TensorShape([3, 28, 28, 1]))
     """
 
     letter = "F"
 
-    def __init__(self, size, strides=1, **kwargs):
+    def __init__(self, size: int | Sequence[int], strides: int | Sequence[int] = 1, **kwargs: Any) -> None:
         super().__init__(size, strides, **kwargs)
 
-    def positions(self, input_shape):
-        """Return (H', W'); both must come out whole."""
+    def positions(self, input_shape: Sequence[Any]) -> tuple[int, ...]:
+        """Return (H', W'), or raise a ValueError if one of them is not a whole number."""
         plane = super().positions(input_shape)
         for n, f, s in zip(input_shape[1:3], self.size, self.strides, strict=True):
             if (n - f) % s:
@@ -94,8 +101,8 @@ class Folding(_Window):
                 )
         return plane
 
-    def build(self, input_shape):
-        """Tabulate, for each input element, the window entries that cover it."""
+    def build(self, input_shape: Sequence[Any]) -> None:
+        """Make a table of the window entries that cover each input element."""
         super().build(input_shape)
         height, width, channels = self.input_dims
         elements = np.arange(height * width * channels).reshape(height, width, channels)
@@ -108,26 +115,25 @@ class Folding(_Window):
         self._covered = rank < self.coverage[:, None]
         self._covering = order[np.where(self._covered, starts[:, None] + rank, 0)]
         self.n_gathered = self._covering.size  # elements of one sample on the way down, before their mean
-        # A convolution visits each element as often as a copy of the patches would hold it: below about three
-        # visits the copy with one large matrix product is faster, above it the convolution is (see `make bench`).
+        # From about three windows on each element, a convolution is faster than a copy of the windows (`make bench`).
         self.overlapping = windows.size >= 3 * elements.size
         uncovered = int(np.sum(self.coverage == 0))
         if uncovered:
             warnings.warn(f"{self} leaves {uncovered} of {elements.size} input elements uncovered", stacklevel=2)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple[int | None, ...]:
         """Return (N, H', W', C·f_Y·f_X)."""
         return (input_shape[0], *self.positions(input_shape), input_shape[3] * self.size[0] * self.size[1])
 
-    def call(self, inputs):
-        """Return the windows' content, (N, H', W', C')."""
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Return the content of the windows, (N, H', W', C')."""
         if self.output_plane == (1, 1):
             return tf.reshape(inputs, (-1, 1, 1, math.prod(self.input_dims)))
         return tf.image.extract_patches(
             inputs, [1, *self.size, 1], [1, *self.strides, 1], rates=[1, 1, 1, 1], padding="VALID"
         )
 
-    def down(self, control):
+    def down(self, control: tf.Tensor) -> tf.Tensor:
         """Return the mean over all window entries that cover an element: (N, H', W', C') to (N, H, W, C)."""
         entries = tf.reshape(control, (-1, math.prod(self.output_plane) * control.shape[-1]))
         weights = self._covered / np.maximum(self.coverage, 1)[:, None]
@@ -137,7 +143,7 @@ class Folding(_Window):
 
 @keras.saving.register_keras_serializable("dcgmm")
 class MaxPooling(_Window):
-    """Max-pooling P(k_Y, k_X, Δ_Y, Δ_X) of Sec. II-A2; the way down is nearest-neighbour up-sampling.
+    """Max-pooling P(k_Y, k_X, Δ_Y, Δ_X) of Sec. II-A2; sampling is nearest-neighbour up-sampling.
 
     Args:
         size: kernel size in positions, an integer or (k_Y, k_X).
@@ -145,23 +151,27 @@ class MaxPooling(_Window):
 
     Raises:
         ValueError: if the kernel is larger than its input.
+
+    Example:
+        >>> MaxPooling(2)(tf.reshape(tf.range(16.0), (1, 4, 4, 1))).numpy().squeeze().tolist()
+        [[5.0, 7.0], [13.0, 15.0]]
     """
 
     letter = "P"
 
-    def __init__(self, size, strides=None, **kwargs):
+    def __init__(self, size: int | Sequence[int], strides: int | Sequence[int] | None = None, **kwargs: Any) -> None:
         super().__init__(size, size if strides is None else strides, **kwargs)
 
-    def compute_output_shape(self, input_shape):
-        """Return (N, H', W', C); positions that do not fill a whole kernel are dropped, as in Keras."""
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple[int | None, ...]:
+        """Return (N, H', W', C); positions that do not fill a whole kernel do not count, as in Keras."""
         return (input_shape[0], *self.positions(input_shape), input_shape[3])
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Return the maximum of each window, (N, H', W', C)."""
         return tf.nn.max_pool2d(inputs, self.size, self.strides, padding="VALID")
 
-    def down(self, control):
-        """Repeat each position until the exact input size is reached: (N, H', W', C) to (N, H, W, C)."""
+    def down(self, control: tf.Tensor) -> tf.Tensor:
+        """Repeat each position up to the exact size of the input: (N, H', W', C) to (N, H, W, C)."""
         for axis in (0, 1):
             source = np.arange(self.input_dims[axis]) // self.strides[axis]
             control = tf.gather(control, np.minimum(source, self.output_plane[axis] - 1), axis=axis + 1)
@@ -170,16 +180,24 @@ class MaxPooling(_Window):
 
 @keras.saving.register_keras_serializable("dcgmm")
 class ScaleRange(keras.constraints.Constraint):
-    """Keep the scales s, whose squares are the precisions, in [1e-3, sqrt(D_max)]."""
+    """A constraint that clips the scales s to [1e-3, √D_max]; their squares are the precisions.
 
-    def __init__(self, max_precision=MAX_PRECISION):
+    Args:
+        max_precision: D_max, > 0. Default 20.
+
+    Example:
+        >>> ScaleRange(max_precision=4)(tf.constant([0.5, 9.0])).numpy().tolist()
+        [0.5, 2.0]
+    """
+
+    def __init__(self, max_precision: float = MAX_PRECISION) -> None:
         self.max_precision = max_precision
 
-    def __call__(self, scales):
+    def __call__(self, scales: tf.Tensor) -> tf.Tensor:
         """Return the scales clipped to the range."""
         return keras.ops.clip(scales, MIN_SCALE, math.sqrt(self.max_precision))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {"max_precision": self.max_precision}
 
@@ -193,37 +211,43 @@ class GMM(keras.layers.Layer):
 
         l_k(x) = log π_k + Σ_d log s_kd − ½ Σ_d s_kd² (x_d − μ_kd)²
 
-    give the responsibilities softmax_k(l_k), which are the output (Eq. 4, with the π_k it omits), and the
+    give the responsibilities softmax_k(l_k), which are the output (Eq. 4, with the π_k that the paper omits), and the
     log-likelihood logsumexp_k(l_k) − D/2·log 2π (Eq. 3).
 
     Args:
         n_components: K, ≥ 1.
-        max_precision: D_max, > 0, the upper bound of the precisions s²: a larger one lets components grow narrower
-            than its inverse root, in units of the input, and makes likelihoods and their gradients larger. Default 20.
-        centroid_range: r, ≥ 0: the centroids start from U[−r, r]; a larger one spreads them before any image is seen.
-            Default 0.01.
-        start_precision: where the precisions start, in (0, D_max]. Default None, D_max: with the paper's Σ = 1 one
-            component took everything (see results/ERRATA.md).
-        seed: of the centroids' start; `DCGMM` fills it in from its own. Default None, a random one.
+        max_precision: D_max, > 0, the upper bound of the precisions s². Standard deviations are at least 1/√D_max, so
+            a larger one allows narrower components; it also makes likelihoods and gradients larger. Default 20.
+        centroid_range: r, ≥ 0: the centroids start from U[−r, r]; a larger r spreads them more. Default 0.01.
+        start_precision: the start of all precisions, in (0, D_max]. Default None: D_max, because one component won
+            everything with the paper's Σ = 1 (see results/ERRATA.md).
+        seed: an integer for the start of the centroids. Default None: random, except in a `DCGMM`, which sets it.
 
     Raises:
         ValueError: if an argument is outside its range.
 
     Source: A. Gepperth, B. Pfülb, Gradient-based training of Gaussian Mixture Models for high-dimensional streaming
     data, Neural Processing Letters 53, 2021.
+
+    Example:
+        >>> gmm, x = GMM(25), tf.zeros((3, 11, 11, 64))
+        >>> gmm(x).shape, gmm.log_likelihood(gmm.log_scores(x)).shape
+        (TensorShape([3, 11, 11, 25]), TensorShape([3, 11, 11]))
+        >>> gmm.down(tf.ones((3, 11, 11, 25)), seed=[0, 1]).shape
+        TensorShape([3, 11, 11, 64])
     """
 
     letter = "G"
 
     def __init__(
         self,
-        n_components,
-        max_precision=MAX_PRECISION,
-        centroid_range=0.01,
-        start_precision=None,
-        seed=None,
-        **kwargs,
-    ):
+        n_components: int,
+        max_precision: float = MAX_PRECISION,
+        centroid_range: float = 0.01,
+        start_precision: float | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if not isinstance(n_components, int) or n_components < 1:
             raise ValueError(f"{self.name}: n_components must be a positive integer, received {n_components!r}")
@@ -239,7 +263,7 @@ class GMM(keras.layers.Layer):
         self.centroid_range = centroid_range
         self.seed = seed
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[Any]) -> None:
         """Create μ, s and ξ for the D channels of the input."""
         _check_rank(input_shape, self.name)
         self.input_dims = tuple(input_shape[1:])
@@ -261,11 +285,11 @@ class GMM(keras.layers.Layer):
         )
         self.xi = self.add_weight(name="xi", shape=(self.n_components,), initializer="zeros")
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple[int | None, ...]:
         """Return (N, H, W, K)."""
         return (*input_shape[:-1], self.n_components)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         names = ["n_components", "max_precision", "centroid_range", "seed"]
         names += ["start_precision"] if self.start_precision is not None else []
@@ -273,37 +297,34 @@ class GMM(keras.layers.Layer):
         return {**super().get_config(), **own}
 
     @property
-    def description(self):
+    def description(self) -> str:
         """The size in words, for a model's summary."""
         return f"{self.n_components} components, {self.n_features} features"
 
     @property
-    def means(self):
+    def means(self) -> np.ndarray:
         """The centroids μ, an array (K, D)."""
         return self.mu.numpy()
 
     @property
-    def precisions(self):
+    def precisions(self) -> np.ndarray:
         """The diagonals s² of the precision matrices, an array (K, D)."""
         return self.s.numpy() ** 2
 
     @property
-    def mixing_weights(self):
+    def mixing_weights(self) -> np.ndarray:
         """The weights π = softmax(ξ), an array (K,) that sums to 1."""
         return tf.nn.softmax(self.xi.value).numpy()
 
-    def log_scores(self, inputs, folding=None):
-        """Return l_k of every position, without the constant −D/2·log 2π.
+    def log_scores(self, inputs: tf.Tensor, folding: Folding | None = None) -> tf.Tensor:
+        """Return l_k of every position, without the constant −D/2·log 2π, a tensor (N, H', W', K).
 
-        The square is expanded, l_k = Σ_d (μ s²)_kd x_d − ½ Σ_d s²_kd x_d² + const_k, which makes it two matrix
-        products, or, over the overlapping windows of a folding, one convolution that never lays the windows out.
+        The expanded square, l_k = Σ_d (μ s²)_kd x_d − ½ Σ_d s²_kd x_d² + const_k, needs only two matrix products. If
+        the windows of a folding overlap, it needs one convolution, and no copy of the windows.
 
         Args:
-            inputs: (N, H, W, D), or, with `folding`, that layer's input (N, H, W, C).
+            inputs: the input of this layer (N, H, W, D), or the input of `folding` (N, H, W, C) if it is given.
             folding: the `Folding` between `inputs` and this layer. Default None.
-
-        Returns:
-            A tensor (N, H', W', K).
         """
         precision = tf.square(self.s)
         linear, quadratic = precision * self.mu, -0.5 * precision
@@ -321,31 +342,30 @@ class GMM(keras.layers.Layer):
         scores = tf.matmul(x, linear, transpose_b=True) + tf.matmul(tf.square(x), quadratic, transpose_b=True)
         return tf.reshape(scores + constant, (-1, *inputs.shape[1:3], self.n_components))
 
-    def call(self, inputs):
-        """Return the responsibilities (N, H, W, K) of Eq. 4; they sum to 1 over k."""
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Return the responsibilities (N, H, W, K) of Eq. 4, which sum to 1 over k."""
         return tf.nn.softmax(self.log_scores(inputs))
 
-    def log_likelihood(self, scores):
-        """Return Eq. 3 per position, in nats: log scores (N, H, W, K) to (N, H, W)."""
+    def log_likelihood(self, scores: tf.Tensor) -> tf.Tensor:
+        """Return the log-likelihood (N, H, W) of Eq. 3 in nats, from log scores (N, H, W, K)."""
         return tf.reduce_logsumexp(scores, -1) + self.log_normaliser
 
     @property
-    def log_normaliser(self):
+    def log_normaliser(self) -> float:
         """The constant −D/2·log 2π, in nats."""
         return -0.5 * self.n_features * math.log(2 * math.pi)
 
-    def down(self, control, seed, top_s=None, noise=1.0, merge_prior=False):
-        """Draw a component at every position, then a sample from it (Sec. II-A3).
+    def down(
+        self, control: tf.Tensor, seed: Any, top_s: int | None = None, noise: float = 1.0, merge_prior: bool = False
+    ) -> tf.Tensor:
+        """Return a sample (N, H, W, D): draw a component at every position, then values from it (Sec. II-A3).
 
         Args:
-            control: component weights (N, H, W, K); negative entries count as 0, a position without weight uses π.
-            seed: an integer tensor of shape (2,), as TensorFlow's stateless random operations take it.
-            top_s: S, draw from the S largest weights only. Default None, from all.
-            noise: factor on the drawn noise; 1 is the modelled distribution, 0 gives the centroids. Default 1.
+            control: component weights (N, H, W, K). Negative weights count as 0; where all are 0, π replaces them.
+            seed: two integers, as for TensorFlow's stateless random operations.
+            top_s: S: draw from the S largest weights only. Default None: from all.
+            noise: factor on the drawn noise: 1 gives the modelled distribution, 0 the centroids. Default 1.
             merge_prior: whether the control signal is multiplied by π (Sec. V). Default False.
-
-        Returns:
-            A tensor (N, H, W, D).
         """
         prior = tf.nn.softmax(self.xi)
         weights = tf.nn.relu(control)
@@ -354,7 +374,7 @@ class GMM(keras.layers.Layer):
         top_s = self.n_components if top_s is None else min(top_s, self.n_components)
         values, components = tf.math.top_k(tf.reshape(weights, (-1, self.n_components)), top_s)
         component_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
-        # stateless_categorical, which does the same on one thread, draws others on several.
+        # Not stateless_categorical: its draws depend on the number of threads.
         cumulative = tf.cumsum(tf.cast(values, tf.float64), axis=1)
         uniform = tf.random.stateless_uniform((tf.shape(values)[0], 1), component_seed, dtype=tf.float64)
         drawn = tf.reduce_sum(tf.cast(cumulative <= uniform * cumulative[:, -1:], tf.int32), axis=1, keepdims=True)
@@ -370,24 +390,32 @@ class GMM(keras.layers.Layer):
 class LinearClassifier(keras.layers.Layer):
     """A linear classifier on the flattened activities below: C(classes) of Sec. II-A4, trained by cross-entropy.
 
-    Estimation gives logits Â·W + b. Sampling inverts that approximately: T = T̂·Wᵀ for one-hot classes T̂, reshaped to
+    Estimation gives logits Â·W + b. Sampling inverts this approximately: T = T̂·Wᵀ for one-hot classes T̂, reshaped to
     the layer below and shifted at each position so that its minimum is 0. (The paper subtracts b. Since
     responsibilities sum to 1, W and b are fixed only up to a shift between them; see results/ERRATA.md.)
 
     Args:
-        n_classes: the number of classes.
+        n_classes: the number of classes, ≥ 2.
+
+    Raises:
+        ValueError: if there are fewer than two classes.
+
+    Example:
+        >>> classifier = LinearClassifier(10)
+        >>> classifier(tf.zeros((3, 1, 1, 36))).shape, classifier.down(tf.one_hot([7], 10)).shape
+        (TensorShape([3, 10]), TensorShape([1, 1, 1, 36]))
     """
 
     letter = "C"
 
-    def __init__(self, n_classes, **kwargs):
+    def __init__(self, n_classes: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not isinstance(n_classes, int) or n_classes < 2:
             raise ValueError(f"{self.name}: n_classes must be an integer of at least 2, received {n_classes!r}")
         self.n_classes = n_classes
 
-    def build(self, input_shape):
-        """Create W and b, which start at zero: the problem is convex."""
+    def build(self, input_shape: Sequence[Any]) -> None:
+        """Create W and b. They start at zero, because the problem is convex."""
         _check_rank(input_shape, self.name)
         self.input_dims = tuple(input_shape[1:])
         self.input_spec = keras.layers.InputSpec(shape=(None, *self.input_dims))
@@ -396,24 +424,24 @@ class LinearClassifier(keras.layers.Layer):
         )
         self.bias = self.add_weight(name="bias", shape=(self.n_classes,), initializer="zeros")
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple[int | None, ...]:
         """Return (N, classes)."""
         return (input_shape[0], self.n_classes)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "n_classes": self.n_classes}
 
     @property
-    def description(self):
+    def description(self) -> str:
         """The size in words, for a model's summary."""
         return f"{self.n_classes} classes"
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Return the logits (N, classes) of activities (N, h, w, K)."""
         return tf.matmul(tf.reshape(inputs, (-1, self.kernel.shape[0])), self.kernel) + self.bias
 
-    def down(self, one_hot):
+    def down(self, one_hot: tf.Tensor) -> tf.Tensor:
         """Return the control signal (N, h, w, K) of one-hot classes (N, classes)."""
         control = tf.reshape(tf.matmul(one_hot, self.kernel, transpose_b=True), (-1, *self.input_dims))
         return control - tf.reduce_min(control, -1, keepdims=True)

@@ -32,8 +32,9 @@ def use_cores() -> bool:
         >>> import dcgmm
         >>> parts_are_used = dcgmm.use_cores()
     """
-    gc.collect()  # garbage that is frozen would never be freed
-    gc.freeze()
+    if not gc.get_freeze_count():  # a second call would keep models that are garbage by then
+        gc.collect()  # garbage that is frozen would never be freed
+        gc.freeze()
     if not _threads_within():
         try:
             tf.config.threading.set_intra_op_parallelism_threads(1)

@@ -2,6 +2,8 @@
 
 import math
 import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
@@ -11,57 +13,64 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from dcgmm.model import DCGMM
 
-# The four nearest neighbours' weight, 4·exp(−1/2σ²) of a component's own, is 2 % here and 54 % at 0.5.
+# The largest σ that counts as annealed. With it the four nearest neighbours have 2 % of the weight of a component
+# itself, 4·exp(−1/2σ²); with σ = 0.5 they have 54 %.
 ANNEALED = 0.3
 
 
 class DCGMMDensity(DensityMixin, BaseEstimator):
-    r"""Density estimation with a Deep Convolutional Gaussian Mixture Model, in scikit-learn's manner.
+    r"""A scikit-learn density estimator that trains a Deep Convolutional Gaussian Mixture Model.
 
-    Nothing is rescaled: centroids start near 0 and standard deviations stay above 1/√20 ≈ 0.22, which suits images
-    in [0, 1] and columns of unit variance. Put a `MinMaxScaler` or `StandardScaler` before it in a `Pipeline` where
-    data are neither.
+    It does not rescale the data. Centroids start near 0 and standard deviations stay above 1/√20 ≈ 0.22, which suits
+    images in [0, 1] and columns of unit variance. For other data, put a `MinMaxScaler` or `StandardScaler` before it
+    in a `Pipeline`.
 
-    Training is annealed stochastic gradient descent, by default at a pace for tens of thousands of samples. Fewer
+    Training is annealed stochastic gradient descent. The defaults suit tens of thousands of samples. Fewer samples
     need smaller batches, more epochs or a faster annealing: `batch_size=10, epochs=100, annealing={"rate": 0.1}`
-    suit a few hundred. A `ConvergenceWarning` says where training ended before the annealing did.
+    suit a few hundred. A `ConvergenceWarning` tells you that training ended before the annealing.
 
     Args:
         spec: the layers, such as `"F(8,8,2,2) G(25) F(11,11,1,1) G(36)"`, or a Table I name such as `"2L-c"`.
-            Default `"G(25)"`, which is a flat mixture over whole rows where `image_shape` is None.
-        image_shape: (H, W, C) of an image. Default None: as X has it where X has four dimensions; otherwise each
-            row is an image of a single pixel, its features the channels.
-        epochs: how often to see every sample, > 0. Default 25.
-        batch_size: samples a step, > 0. Default 100.
+            Default `"G(25)"`: a flat mixture over whole rows if `image_shape` is None.
+        image_shape: (H, W, C) of an image. Default None: an X with four dimensions gives the shape; each row of
+            another X is an image of one pixel, with the features as its channels.
+        epochs: passes through the samples, > 0. Default 25.
+        batch_size: samples in each step, > 0. Default 100.
         learning_rate: ε of the gradient descent, > 0. Default 0.05.
         annealing: arguments of `dcgmm.annealing.Annealing` other than K, as a dict. Default None: those of [7].
-        random_state: an integer, a `RandomState` or None; of the centroids' start, the batches' order and `sample`.
-            Default None, NumPy's global state.
-        verbose: 0 for silence, 1 for a progress bar, 2 for a line an epoch. Default 0.
+        random_state: an integer or a `RandomState`, for the start of the centroids, the order of the batches and
+            `sample`. Default None: NumPy's global state.
+        verbose: 0 for silence, 1 for a progress bar, 2 for one line for each epoch. Default 0.
 
     Attributes:
         model_: the trained `DCGMM`.
         weights_: π of the lowest GMM layer, (K,).
-        means_: its centroids μ, (K, D); its D features are those of X, or of a patch where a filter is smaller.
+        means_: its centroids μ, (K, D). D is the number of features of X, or of a patch below a smaller filter.
         precisions_: its diagonal precisions s², (K, D).
-        n_features_in_: the features of a row, H·W·C.
-        feature_names_in_: the columns' names, where X has names that are all strings.
+        n_features_in_: the number of features of a row, H·W·C.
+        feature_names_in_: the names of the columns, if X has names that are all strings.
 
     Source: A. Gepperth, B. Pfülb, Image Modeling with Deep Convolutional Gaussian Mixture Models, IJCNN 2021.
+
+    Example:
+        >>> X = np.random.default_rng(0).random((50, 3))
+        >>> density = DCGMMDensity("G(4)", epochs=1, annealing={"sigma_start": 0.2}, random_state=0).fit(X)
+        >>> density.score_samples(X).shape, density.predict_proba(X).shape, density.sample(5).shape
+        ((50,), (50, 4), (5, 3))
     """
 
     def __init__(
         self,
-        spec="G(25)",
+        spec: str = "G(25)",
         *,
-        image_shape=None,
-        epochs=25,
-        batch_size=100,
-        learning_rate=0.05,
-        annealing=None,
-        random_state=None,
-        verbose=0,
-    ):
+        image_shape: Sequence[int] | None = None,
+        epochs: int = 25,
+        batch_size: int = 100,
+        learning_rate: float = 0.05,
+        annealing: Mapping[str, float] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.spec = spec
         self.image_shape = image_shape
         self.epochs = epochs
@@ -71,7 +80,7 @@ class DCGMMDensity(DensityMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y=None):
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Train a new model on X, rows (n_samples, n_features) or images (n_samples, H, W, C), and return self.
 
         Args:
@@ -79,8 +88,8 @@ class DCGMMDensity(DensityMixin, BaseEstimator):
             y: not used. Default None.
 
         Raises:
-            ValueError: if X has not the features of its images, a filter does not fit these, or an argument is
-                outside its range.
+            ValueError: if the features of X do not fill an image, a filter is larger than the image, or an argument
+                is outside its range.
         """
         for name in ("epochs", "batch_size", "learning_rate"):
             if not getattr(self, name) > 0:
@@ -102,42 +111,42 @@ class DCGMMDensity(DensityMixin, BaseEstimator):
             )
         return self
 
-    def score_samples(self, X):
+    def score_samples(self, X: Any) -> np.ndarray:
         """Return the log-likelihood of each sample in nats, an array (n_samples,).
 
-        In a deep model it is the mean over the positions of the top layer, whose density is one over that layer's
-        input: compare it between samples, or between models of equal layers below, but not with a flat model's.
+        In a deep model it is the mean over the positions of the top layer, and a density over the input of that
+        layer. So compare samples, or models with equal lower layers, but not a deep model with a flat one.
         """
         x = self._images(X)
         return self.model_.score_samples(x)
 
-    def score(self, X, y=None):
+    def score(self, X: Any, y: Any = None) -> float:
         """Return the mean of `score_samples(X)`; y is not used."""
         return float(self.score_samples(X).mean(dtype="float64"))
 
-    def predict_proba(self, X):
-        """Return the top layer's responsibilities, (n_samples, K), their mean where it has several positions."""
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the responsibilities of the top layer, (n_samples, K): the mean if it has several positions."""
         x = self._images(X)
         return self.model_.responsibilities(x).mean(axis=(1, 2))
 
-    def predict(self, X):
-        """Return each sample's cluster, its most responsible component of the top layer, an array (n_samples,)."""
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the cluster of each sample, (n_samples,): the most responsible component of the top layer."""
         return self.predict_proba(X).argmax(axis=1)
 
-    def fit_predict(self, X, y=None):
+    def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
         """Train on X and return the cluster of each of its samples; y is not used."""
         return self.fit(X).predict(X)
 
-    def sample(self, n_samples=1, **arguments):
+    def sample(self, n_samples: int = 1, **arguments: Any) -> np.ndarray:
         """Draw samples from the model, rows as in `KernelDensity.sample`.
 
-        There are no labels beside them as `GaussianMixture.sample` has: a deep model draws a component in every layer
-        and at every position, and no single one made a sample. With an integer as `random_state` each call gives the
-        same samples; `seed` chooses others.
+        Unlike `GaussianMixture.sample` it returns no labels, because a deep model draws a component in every layer
+        and at every position. With an integer `random_state` each call returns the same samples; give a `seed` for
+        other samples.
 
         Args:
-            n_samples: how many. Default 1.
-            **arguments: as in `DCGMM.sample`, such as `top_s`, `noise` and `seed`.
+            n_samples: the number of samples. Default 1.
+            **arguments: arguments of `DCGMM.sample`, such as `top_s`, `noise` and `seed`.
 
         Returns:
             An array (n_samples, n_features).
@@ -147,7 +156,7 @@ class DCGMMDensity(DensityMixin, BaseEstimator):
         return images.reshape(n_samples, -1)
 
     def _images(self, X, reset=False):
-        """Return X as float32 images (N, H, W, C); `reset` is for `fit`, which has everything to learn about X."""
+        """Return X as float32 images (N, H, W, C); with `reset`, as in `fit`, X also gives their shape."""
         if not reset:
             check_is_fitted(self)
         shape = self.image_shape if reset else self.model_.image_shape

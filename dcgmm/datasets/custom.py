@@ -1,6 +1,6 @@
 """Data sets of your own, by name: images in folders, and arrays in `.npz` files.
 
-They are held in memory as arrays. What does not fit into it can be trained on all the same, as a `tf.data.Dataset`:
+Their arrays are held in memory. To train on images that do not fit into memory, use a `tf.data.Dataset`:
 
     images = keras.utils.image_dataset_from_directory(folder, color_mode="grayscale", image_size=(28, 28))
     model.fit(images.map(lambda x, y: x / 255))
@@ -8,31 +8,45 @@ They are held in memory as arrays. What does not fit into it can be trained on a
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pooch
 
-IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")  # what Keras reads, too
+IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")  # the types that Keras reads
 
 
 @dataclass(frozen=True)
 class NpzFile:
-    """Arrays in a file, as `np.savez` writes them.
+    """A data set in an `.npz` file, as `np.savez` writes it.
 
-    It holds `x_train` and `x_test`, images (N, H, W) or (N, H, W, C), unsigned bytes or numbers in [0, 1], and
+    The file holds `x_train` and `x_test`, images (N, H, W) or (N, H, W, C), unsigned bytes or numbers in [0, 1], and
     `y_train` and `y_test`, class labels (N,), integers from 0.
 
     Args:
-        npz: the file's path.
+        npz: the path of the file.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "mine.npz")
+        >>> x, y = np.zeros((6, 8, 8), "uint8"), np.arange(6) % 2
+        >>> np.savez(path, x_train=x, y_train=y, x_test=x, y_test=y)
+        >>> NpzFile(path).load()[0].shape, NpzFile(path).classes()
+        ((6, 8, 8, 1), [0, 1])
     """
 
     npz: Path
 
-    def load(self):
-        """Return x_train, y_train, x_test, y_test: images (N, H, W, C), float32 in [0, 1], and labels (N,), int64."""
+    def load(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return x_train, y_train, x_test, y_test: images (N, H, W, C), float32 in [0, 1], and labels (N,), int64.
+
+        Raises:
+            ValueError: if an array is missing, or its shape, type or range is wrong.
+        """
         with np.load(self.npz) as file:
             if missing := {"x_train", "y_train", "x_test", "y_test"} - set(file):
                 raise ValueError(f"{self.npz} has no {', '.join(sorted(missing))}; it has {', '.join(file)}")
@@ -61,42 +75,59 @@ class NpzFile:
             raise ValueError(f"{self.npz}: y_{part} must be integers (N,) from 0, is {y.dtype} of shape {y.shape}")
         return y.astype("int64")
 
-    def classes(self):
+    def classes(self) -> list[int]:
         """Return the labels that occur in the training images."""
         with np.load(self.npz) as file:
             return np.unique(self._labels(file, "train")).tolist()
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """Return the file's SHA-256."""
         return _digest(self.npz)
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """Images in folders, one for each class, as `keras.utils.image_dataset_from_directory` reads them.
+    """A data set in folders, one for each class, as `keras.utils.image_dataset_from_directory` reads them.
 
     Args:
-        folder: the path of the folder with the classes' folders. Labels count these in the order of their names.
-        size: (H, W) that all images are brought to.
+        folder: the path of the folder that holds the folders of the classes. The labels 0, 1, ... follow the order
+            of their names.
+        size: (H, W) in pixels; all images are resized to it.
         channels: 1, grey, or 3, colour. Default 1.
-        test: such a folder with the test images, or their share of the images in `folder`, drawn from every class
-            alike. Default 0.2.
+        test: the path of such a folder with the test images, or the share of the images in `folder` to use as test
+            images, drawn from each class in proportion. Default 0.2.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+
+    Example:
+        >>> import tempfile, tensorflow as tf
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for i, name in enumerate(["cat", "dog"] * 5):
+        ...     tf.io.write_file(f"{folder}/{name}/{i}.png", tf.io.encode_png(tf.zeros((8, 8, 1), "uint8")))
+        >>> [part.shape for part in ImageFolder(folder, size=(8, 8)).load()]
+        [(8, 8, 8, 1), (8,), (2, 8, 8, 1), (2,)]
     """
 
     folder: Path
-    size: tuple
+    size: tuple[int, int]
     channels: int = 1
     test: Path | float = 0.2
 
-    def __post_init__(self):
-        """Check the numbers."""
+    def __post_init__(self) -> None:
+        """Check the arguments."""
         if len(self.size) != 2 or self.channels not in (1, 3):
             raise ValueError(f"size is (H, W) and channels is 1 or 3, received {self.size} and {self.channels}")
         if not isinstance(self.test, Path) and not 0 < self.test < 1:
             raise ValueError(f"test is a folder or a share of the images between 0 and 1, received {self.test!r}")
 
-    def load(self):
-        """Return x_train, y_train, x_test, y_test: images (N, H, W, C), float32 in [0, 1], and labels (N,), int64."""
+    def load(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return x_train, y_train, x_test, y_test: images (N, H, W, C), float32 in [0, 1], and labels (N,), int64.
+
+        Raises:
+            FileNotFoundError: if there is no such folder.
+            ValueError: if it has no folders of classes, or they hold no images.
+        """
         from sklearn.model_selection import train_test_split
 
         x, y = self._read(self.folder)
@@ -127,23 +158,37 @@ class ImageFolder:
             raise ValueError(f"{self.folder} has no folders with images, one for each class")
         return names
 
-    def classes(self):
-        """Return the labels."""
+    def classes(self) -> list[int]:
+        """Return the labels, 0, 1, ..., one for each folder."""
         return list(range(len(self._names())))
 
-    def fingerprint(self):
-        """Return one SHA-256 for the images' names and contents, and for how they are read."""
+    def fingerprint(self) -> str:
+        """Return one SHA-256 of the names and contents of the images, and of the arguments."""
         shares = [self.folder] + ([self.test] if isinstance(self.test, Path) else [])
         lines = [repr((tuple(self.size), self.channels, None if len(shares) > 1 else self.test))]
         for number, folder in enumerate(shares):
-            files = (path for name in self._names() for path in (folder / name).rglob("*"))
-            files = sorted(path for path in files if path.suffix.lower() in IMAGES)
+            paths = (path for name in self._names() for path in (folder / name).rglob("*"))
+            files = sorted(path for path in paths if path.suffix.lower() in IMAGES)
             lines += [f"{number} {_digest(path)}  {path.relative_to(folder).as_posix()}" for path in files]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def from_settings(settings, root="."):
-    """Return an `NpzFile` or an `ImageFolder` from its arguments as a dict, with paths relative to a folder."""
+def from_settings(settings: Mapping[str, Any], root: str | os.PathLike = ".") -> NpzFile | ImageFolder:
+    """Return an `NpzFile` or an `ImageFolder` from a dict of its arguments.
+
+    Args:
+        settings: the arguments by name; `size` may also be one integer, for squares.
+        root: the folder that the paths are relative to. Default: the current folder.
+
+    Raises:
+        ValueError: if there is no `npz` and no `folder`, or an argument is unknown, missing or outside its range.
+
+    Example:
+        >>> from_settings({"npz": "mine.npz"}, root="data").npz.as_posix()
+        'data/mine.npz'
+        >>> from_settings({"folder": "flowers", "size": 28}).size
+        (28, 28)
+    """
     settings = {
         key: Path(root, value) if isinstance(value, str | os.PathLike) else value for key, value in settings.items()
     }

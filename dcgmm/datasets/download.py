@@ -1,7 +1,8 @@
 """MNIST and FashionMNIST: the original files, verified on every load and fetched where they are missing.
 
-Both data sets are 60,000 training and 10,000 test images, 28×28 grey values, in 10 classes. The files are kept
-decompressed in a cache folder, one sub-folder a data set; only files with the SHA-256 recorded here are ever used.
+Both data sets have 60,000 training and 10,000 test images, 28×28 grey values, in 10 classes. The files are kept
+decompressed in a cache folder, with a sub-folder for each data set. A file is used only if this module records its
+SHA-256.
 
 References:
     Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, *Gradient-based learning applied to document recognition*,
@@ -30,26 +31,26 @@ import pooch
 from dcgmm import files
 
 Source = Callable[[Path, list[str]], Iterator[Path]]
-"""Gets the wanted files, gzipped or not, using a work folder, and yields the path of each as soon as it is there."""
+"""A function of a work folder and the wanted files: it gets them, gzipped or not, and yields the path of each."""
 
 
 class DatasetUnavailable(OSError):
-    """No source has the files; the message says what each source answered and how to place the files by hand."""
+    """The error for files that no source has: it lists the sources' answers, and tells how to place files by hand."""
 
 
 def fetch(name: str, cache: str | os.PathLike | None = None) -> Path:
-    """Folder with the four verified files of a data set; files that are missing or damaged are fetched.
+    """Return the folder with the four verified files of a data set, after fetching missing or damaged files.
 
-    A file with another SHA-256 than recorded is replaced, with a warning.
+    A file is damaged if its SHA-256 is not the recorded one; a warning tells you that it is replaced.
 
     Args:
         name: `"mnist"` or `"fashion_mnist"`.
-        cache: Folder that holds a sub-folder per data set. Default: the environment variable `DCGMM_DATA`, else
-            the user's cache folder (`pooch.os_cache("dcgmm")`).
+        cache: The folder that holds a sub-folder for each data set. Default: the environment variable `DCGMM_DATA`,
+            or without it the user's cache folder (`pooch.os_cache("dcgmm")`).
 
     Raises:
         ValueError: for an unknown `name`.
-        DatasetUnavailable: where no source can be reached.
+        DatasetUnavailable: if a file is missing and no source can be reached.
 
     Example:
         >>> sorted(path.name for path in fetch("mnist").glob("t10k*ubyte"))
@@ -65,7 +66,13 @@ def fetch(name: str, cache: str | os.PathLike | None = None) -> Path:
 
 
 def fingerprint(name: str) -> str:
-    """One SHA-256 for a data set, made of its files' names and hashes; no file is read.
+    """Return one SHA-256 for a data set, from the names and recorded hashes of its files; no file is read.
+
+    Args:
+        name: `"mnist"` or `"fashion_mnist"`.
+
+    Raises:
+        ValueError: for an unknown `name`.
 
     Example:
         >>> fingerprint("mnist")[:16]
@@ -95,13 +102,13 @@ def _verified(path: Path, sha256: str) -> bool:
 
 
 def _fetch_missing(name: str, dataset: "_Dataset", folder: Path, missing: list[str]) -> None:
-    """Try one source after the other until all missing files stand, verified, in the folder."""
+    """Try one source after the other until the folder has all missing files, verified."""
     folder.mkdir(parents=True, exist_ok=True)
     _say(f"{name}: {len(missing)} of {len(dataset.sha256)} files to be fetched into {folder}")
     sources, answers = dataset.sources, []
     if any((folder / f"{file}.gz").exists() for file in missing):
         sources = (("the .gz files in that folder", partial(_gzipped, folder)), *sources)
-    # Inside the target's folder, hence on its file system, where a rename is atomic.
+    # The work folder is inside the target's folder, because a rename is atomic within one file system.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as work:
         for label, source in sources:
             _say(f"{name}: trying {label}")
@@ -130,9 +137,9 @@ def _help(name: str, dataset: "_Dataset", folder: Path, missing: list[str], answ
 
 
 def _install(found: Path, target: Path, sha256: str) -> None:
-    """Decompress, verify and only then move a file into place: the target is never half-written or unverified."""
+    """Decompress and verify a file, then move it into place, so that the target is never incomplete or unverified."""
     with found.open("rb") as stream, files.replacing(target) as sink:
-        # Look at the first bytes instead of the name: browsers and HTTP clients may decompress a .gz on the way.
+        # Look at the first bytes, not at the name, because browsers and HTTP clients may decompress a .gz file.
         gzipped = stream.peek(2).startswith(b"\x1f\x8b")
         try:
             shutil.copyfileobj(gzip.GzipFile(fileobj=stream) if gzipped else stream, sink)
@@ -165,7 +172,7 @@ def _npm_package(package: str, work: Path, wanted: list[str]) -> Iterator[Path]:
 
 
 def _npm_from_pypi(work: Path) -> str:
-    """An npm in a throw-away environment: ours may have no pip (uv makes it so) and is not to be changed."""
+    """Return the path of an npm in a temporary environment: ours must not change, and uv gives it no pip."""
     _run(sys.executable, "-m", "venv", "node", cwd=work)
     scripts = os.pathsep.join(str(work / "node" / folder) for folder in ("bin", "Scripts"))
     pip = (shutil.which("python", path=scripts), "-m", "pip", "--retries=0", "--timeout=10")
@@ -174,7 +181,7 @@ def _npm_from_pypi(work: Path) -> str:
 
 
 def _debian_package(package: str, data: str, work: Path, wanted: list[str]) -> Iterator[Path]:
-    """From the installed package, else from a copy unpacked in the work folder, which needs no root."""
+    """Return the files of the installed package, or of a copy unpacked in the work folder, which needs no root."""
     root = Path("/")
     if not (root / data).is_dir():
         root = work / "root"
@@ -188,17 +195,17 @@ def _apt_download(package: str, work: Path) -> None:
     try:
         _run(*apt, "download", package, cwd=work)
     except subprocess.SubprocessError:
-        # The system's package lists are missing or out of date; refreshing them would need root.
+        # The system's package lists are missing or out of date, and only root can refresh them.
         config = _private_apt(work)
         _run(*apt, "-c", config, "update", cwd=work)
         _run(*apt, "-c", config, "download", package, cwd=work)
 
 
 def _private_apt(work: Path) -> str:
-    """An apt configuration with lists and caches in the work folder: no root needed, the system untouched."""
+    """Return the path of an apt configuration with lists and caches in the work folder, so that it needs no root."""
     for folder in ("lists/partial", "cache/archives/partial"):
         (work / folder).mkdir(parents=True, exist_ok=True)
-    # A file, because -o options cannot clear hooks, and some systems' hooks empty their caches after an update.
+    # Write a file, because -o options cannot clear hooks, and the hooks of some systems empty the cache.
     hooks = "".join(f"#clear APT::Update::{hook};\n" for hook in ("Pre-Invoke", "Post-Invoke", "Post-Invoke-Success"))
     config = work / "apt.conf"
     config.write_text(f'Dir::State::lists "{work}/lists";\nDir::Cache "{work}/cache";\n{hooks}')
@@ -206,7 +213,7 @@ def _private_apt(work: Path) -> str:
 
 
 def _run(*command: str, cwd: Path, seconds: int = 300) -> None:
-    """Run a command quietly; where it fails, its last words stand in the error."""
+    """Run a command without showing its output; if it fails, raise an error with the end of the output."""
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     done = subprocess.run(command, check=False, cwd=cwd, timeout=seconds, **pipes)
     if done.returncode:
@@ -215,8 +222,8 @@ def _run(*command: str, cwd: Path, seconds: int = 300) -> None:
 
 
 class _Dataset(NamedTuple):
-    sha256: dict[str, str]  # of each file, decompressed
-    sources: tuple[tuple[str, Source], ...]  # what to call each, and how to get files from it; tried in this order
+    sha256: dict[str, str]  # the hash of each file, decompressed
+    sources: tuple[tuple[str, Source], ...]  # names and functions, in the order of the attempts
 
 
 def _mirrors(*urls: str) -> tuple[tuple[str, Source], ...]:

@@ -1,4 +1,4 @@
-"""What is done to loaded images: choosing classes, thinning out, and damaging squares of them."""
+"""Functions for loaded images: choose classes, keep fewer images, and damage squares."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def select_classes(x: np.ndarray, y: np.ndarray, classes: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of the given classes, in their original order.
+    """Return the images and labels of some classes, in their original order.
 
     Args:
         x: Images (N, ...).
@@ -14,7 +14,12 @@ def select_classes(x: np.ndarray, y: np.ndarray, classes: Iterable[int]) -> tupl
         classes: The classes to keep, such as `range(5)`.
 
     Raises:
-        ValueError: if no class is given, or one that does not occur in `y`.
+        ValueError: if there is no class, or one that does not occur in `y`.
+
+    Example:
+        >>> x, y = select_classes(np.arange(4), np.array([0, 1, 2, 1]), [1])
+        >>> x.tolist(), y.tolist()
+        ([1, 3], [1, 1])
     """
     classes = list(classes)
     absent = [c for c in classes if c not in y]
@@ -25,33 +30,41 @@ def select_classes(x: np.ndarray, y: np.ndarray, classes: Iterable[int]) -> tupl
 
 
 def thinned(x: np.ndarray, y: np.ndarray, n: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """`n` images and their labels, evenly spread over all of them; all where `n` is None or there are no more.
+    """Return n images and their labels, evenly spread over all images, or all if there are no more than n.
 
     Args:
         x: Images (N, ...).
         y: Class labels (N,).
-        n: How many to keep, at least one, or None.
+        n: The number to keep, at least one, or None to keep all.
 
     Raises:
-        ValueError: if `n` is less than one, or no whole number.
+        ValueError: if `n` is less than one, or not a whole number.
+
+    Example:
+        >>> thinned(np.arange(6), np.arange(6), 3)[0].tolist()
+        [0, 2, 4]
     """
     if n is not None and (n < 1 or n != int(n)):
         raise ValueError(f"images to keep: expected a whole number of at least one, received {n!r}")
     if n is None or n >= len(x):
         return x, y
-    keep = np.arange(int(n)) * len(x) // int(n)
+    keep: np.ndarray = np.arange(int(n)) * len(x) // int(n)
     return x[keep], y[keep]
 
 
 def square_masks(n: int, plane: tuple[int, int], size: int, margin: int = 0, seed: int = 0) -> np.ndarray:
-    """Masks of a square at a random place in each of `n` images, boolean (n, H, W).
+    """Return masks of a square at a random place in each of n images, a boolean array (n, H, W).
 
     Args:
-        n: How many.
-        plane: (H, W) of the images.
-        size: The square's side, in pixels.
-        margin: Pixels that the square keeps from the images' border. Default 0.
-        seed: Of the places. Default 0.
+        n: The number of masks.
+        plane: (H, W) of the images, in pixels.
+        size: The side of the square, in pixels.
+        margin: The smallest distance between the square and the border of the image, in pixels. Default 0.
+        seed: An integer for the random places. Default 0.
+
+    Example:
+        >>> square_masks(3, (28, 28), size=8).sum(axis=(1, 2)).tolist()
+        [64, 64, 64]
     """
     rng = np.random.default_rng(seed)
     inside = []
@@ -62,6 +75,21 @@ def square_masks(n: int, plane: tuple[int, int], size: int, margin: int = 0, see
 
 
 def damaged(x: np.ndarray, mask: np.ndarray, damage: str, seed: int = 0) -> np.ndarray:
-    """Images (N, H, W, C) with the pixels of a mask (N, H, W) set to `"black"`, `"white"` or `"noise"`, U[0, 1]."""
+    """Return images with the pixels of a mask replaced, a float32 array (N, H, W, C).
+
+    Args:
+        x: Images (N, H, W, C).
+        mask: The pixels to replace, boolean (N, H, W).
+        damage: The new values: `"black"`, 0, `"white"`, 1, or `"noise"`, uniformly random in [0, 1].
+        seed: An integer for the noise. Default 0.
+
+    Raises:
+        KeyError: for another `damage`.
+
+    Example:
+        >>> x = np.full((1, 1, 2, 1), 0.5)
+        >>> damaged(x, np.array([[[False, True]]]), "white").squeeze().tolist()
+        [0.5, 1.0]
+    """
     noise = np.random.default_rng(seed).random(x.shape, dtype="float32")
     return np.where(mask[..., None], {"black": 0, "white": 1, "noise": noise}[damage], x).astype("float32")

@@ -1,4 +1,7 @@
-"""What the paper claims, each claim judged by a number in exactly one notebook."""
+"""The claims of the paper. Exactly one notebook judges each claim, by a number."""
+
+from collections.abc import Iterable
+from typing import Any
 
 CLAIMS = {
     "C1": "A DCGMM is better than a flat GMM at clustering, sampling and outlier detection; a flat one needs very many "
@@ -23,8 +26,15 @@ CLAIMS = {
 VERDICTS = ("kept", "partly kept", "not kept")
 
 
-def verdict(checks):
-    """Return "kept" where all checks hold, "not kept" where none does, else "partly kept"."""
+def verdict(checks: Iterable[Any]) -> str:
+    """Return "kept" if all checks hold, "not kept" if none holds, and "partly kept" otherwise.
+
+    Args:
+        checks: truth values, one for each check.
+
+    Raises:
+        ValueError: if there are no checks.
+    """
     checks = [bool(check) for check in checks]
     if not checks:
         raise ValueError("a verdict needs at least one check, received none")

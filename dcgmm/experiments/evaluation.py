@@ -9,17 +9,23 @@ from dcgmm.model import DCGMM
 
 
 def evaluate(model: DCGMM, x: np.ndarray, y: np.ndarray, classes: list[int]) -> dict[str, Any]:
-    """Return what is reported of every repetition, a dict of numbers.
+    """Return the numbers that are reported of every training, as a dict.
 
-    From test images x (N, H, W, C), their labels y (N,) and the classes that the model was trained on:
+    - `dunn`, `davies_bouldin`: of the first 1,000 images of the trained classes, because Dunn's index then has the
+      level of the paper; with `_all`, of all these images. A cluster is the images with the same most responsible
+      component of the top layer. Distances are between pixels.
+    - `components_in_use`, `components`: the components of the top layer that win images, and all its components.
+    - `log_likelihood_<i>`: the mean log-likelihood of a position of GMM layer i, in nats.
+    - `auc_<i>`: the area under the curve with which GMM layer i separates the trained classes from the other classes,
+      if x has others.
+    - `distinct`, `diversity`, `sharpness`: of 100 samples from `paper_samples`.
+    - `accuracy`: the share of correct classes, if the model has a classifier.
 
-    - `dunn`, `davies_bouldin`, `components_in_use`: clusters are the most responsible components of the top layer,
-      distances those of pixels. Given for the first 1,000 images, which gives Dunn's index the paper's level, and
-      for `_all` of them.
-    - `log_likelihood_<i>`: of each GMM layer, nats a position.
-    - `auc_<i>`: how well GMM layer i tells the trained classes from the others, where there are others.
-    - `distinct`, `diversity`, `sharpness`: of 100 samples as `paper_samples` draws them.
-    - `accuracy`: where there is a classifier.
+    Args:
+        model: a trained `DCGMM`.
+        x: test images (N, H, W, C).
+        y: their labels (N,).
+        classes: the classes that the model was trained on.
     """
     known = np.isin(y, classes)
     outlying, x, y = x[~known], x[known], y[known]
@@ -52,17 +58,20 @@ def evaluate(model: DCGMM, x: np.ndarray, y: np.ndarray, classes: list[int]) -> 
 def paper_samples(
     model: DCGMM, n: int, seed: int = 0, top_s: Any = 1, noise: float = 0.1, **options: Any
 ) -> np.ndarray:
-    """Return n samples as Figs. 4 to 7 show them: centroids on the pixels, and a little noise above them.
+    """Return n samples as in Figs. 4 to 7: no noise in the lowest GMM layer, and a little noise in the layers above.
 
-    Most trained precisions stand at their upper bound, where noise says more about the bound than about images.
+    Most trained precisions are at their upper bound, so that full noise would show the bound and not the images.
 
     Args:
         model: a trained `DCGMM`.
-        n: how many.
+        n: the number of samples.
         seed: an integer. Default 0.
         top_s: S of top-S sampling. Default 1.
-        noise: factor on the noise of all GMM layers but the lowest, which has none. Default 0.1.
-        **options: further arguments of `DCGMM.sample`.
+        noise: factor on the noise of all GMM layers except the lowest, which has none. Default 0.1.
+        **options: other arguments of `DCGMM.sample`.
+
+    Returns:
+        An array (n, H, W, C), not clipped.
     """
     noises = [0.0] + [noise] * (len(model.gmm_layers) - 1)
     return model.sample(n, top_s=top_s, noise=noises, seed=seed, **options)

@@ -1,14 +1,18 @@
 """Figures in one style: grids of images, drawings of models, and files with captions."""
 
 import string
+from collections.abc import Sequence
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from IPython.display import Image, Markdown, display
+from matplotlib.image import AxesImage
 
 from dcgmm import files
+from dcgmm.experiments.report import Report
+from dcgmm.model import DCGMM
 
 WIDTH = 7.2  # inches: the text width of a two-column paper
 PALETTE = sns.color_palette("colorblind")
@@ -17,15 +21,17 @@ sns.set_theme(context="paper", style="ticks", palette=PALETTE)
 plt.rcParams.update({"figure.dpi": 100, "savefig.dpi": 160, "axes.grid.axis": "y"})
 
 
-def image_grid(ax, images, columns, title=None, letters=None):
-    """Show images (N, H, W, C) in rows on one axis, grey from 0 (black) to 1 (white), with thin lines between them.
+def image_grid(
+    ax: plt.Axes, images: np.ndarray, columns: int, title: str | None = None, letters: Sequence[str] | None = None
+) -> None:
+    """Show images in rows on one axis, grey from 0 (black) to 1 (white), with thin lines between them.
 
     Args:
         ax: a Matplotlib axis.
-        images: (N, H, W, 1) grey, or (N, H, W, 3) colour.
-        columns: images in a row.
-        title: above the grid. Default None.
-        letters: a short text for each image, written in red into its corner. Default None.
+        images: images (N, H, W, C), with C = 1 for grey or 3 for colour.
+        columns: the number of images in a row.
+        title: the text above the grid. Default None.
+        letters: a short text for each image, shown in red in its corner. Default None.
     """
     height, width = images.shape[1:3]
     for i, letter in enumerate(letters or []):
@@ -34,11 +40,17 @@ def image_grid(ax, images, columns, title=None, letters=None):
     _sheet(ax, np.clip(images, 0, 1), columns, title, line=0.45, cmap="gray", vmin=0, vmax=1)
 
 
-def difference_grid(ax, differences, columns, title=None):
-    """Show signed images (N, H, W, 1) as `image_grid` does: red above 0, blue below, on one symmetric scale.
+def difference_grid(ax: plt.Axes, differences: np.ndarray, columns: int, title: str | None = None) -> AxesImage:
+    """Show signed images in rows on one axis: red above 0, blue below 0, on one symmetric scale.
+
+    Args:
+        ax: a Matplotlib axis.
+        differences: images (N, H, W, 1).
+        columns: the number of images in a row.
+        title: the text above the grid. Default None.
 
     Returns:
-        What `figure.colorbar` takes for a scale bar.
+        The drawn image; give it to `figure.colorbar` for a scale bar.
     """
     limit = np.abs(differences).max()
     return _sheet(ax, differences, columns, title, line=np.nan, cmap="RdBu_r", vmin=-limit, vmax=limit)
@@ -56,14 +68,18 @@ def _sheet(ax, images, columns, title, line, **colours):
     return ax.imshow(sheet.squeeze(), interpolation="nearest", **colours)
 
 
-def duplicate_letters(images):
-    """Return a letter for every image that occurs more than once, the same for equal images, and "" for the others."""
+def duplicate_letters(images: np.ndarray) -> list[str]:
+    """Return the same letter for equal images, and "" for an image that occurs only once.
+
+    Args:
+        images: images (N, H, W, C).
+    """
     _, kind, counts = np.unique(images.reshape(len(images), -1), axis=0, return_inverse=True, return_counts=True)
     letter = dict(zip(np.flatnonzero(counts > 1), string.ascii_letters))
     return [letter.get(k, "") for k in kind]
 
 
-# What each type of layer does, by its letter: its colour, and the words for estimation and for sampling.
+# The colour of each type of layer, by its letter, and the words for its estimation and its sampling.
 _ROLES = {
     "F": (PALETTE[0], "cut out\npatches", "average\nthe overlap"),
     "P": (PALETTE[2], "take the\nmaximum", "repeat\nneighbours"),
@@ -72,14 +88,14 @@ _ROLES = {
 }
 
 
-def draw_model(ax, model):
-    """Draw a DCGMM as a chain of layers with the shape after each, and what they do in both directions (Fig. 1).
+def draw_model(ax: plt.Axes, model: DCGMM) -> None:
+    """Draw a DCGMM as a chain of layers, with the shape after each layer and its work in both directions (Fig. 1).
 
-    The image stands on the left. A box is as high and as deep as a plane has positions, and as wide as it has
-    channels (by square root and logarithm, so that all can be seen).
+    The image is on the left. The height and depth of a box show the positions of a plane, by their square root, and
+    its width shows the channels, by their logarithm, so that small and large boxes fit into one drawing.
 
     Args:
-        ax: a Matplotlib axis, as wide as the drawing is to be, and about 3 inches high; it loses its own frame.
+        ax: a Matplotlib axis that is about 3 inches high; the drawing fills its width and removes its frame.
         model: a `DCGMM`.
     """
     shapes = [model.image_shape]
@@ -114,7 +130,7 @@ def draw_model(ax, model):
 
 
 def _draw_box(ax, x, y, width, height, depth, colour):
-    """Draw a box centred at (x, y), its depth a vector (x, y) to the upper right."""
+    """Draw a box around (x, y); its depth is a vector (x, y) to the upper right."""
     left, right = x - (width + depth[0]) / 2, x + (width - depth[0]) / 2
     low, high = y - (height + depth[1]) / 2, y + (height - depth[1]) / 2
     back = np.asarray(depth)
@@ -129,23 +145,23 @@ def _draw_box(ax, x, y, width, height, depth, colour):
         ax.add_patch(plt.Polygon(face, facecolor=shade, edgecolor="black", linewidth=0.6))
 
 
-def publish(figure, report, name, caption, alt, models=None):
-    """Save a figure as PNG and PDF with its caption beside it, and display both.
+def publish(figure: plt.Figure, report: Report, name: str, caption: str, alt: str, models: str | None = None) -> None:
+    """Save a figure as PNG and PDF and its caption as Markdown, and display both.
 
     Args:
         figure: a Matplotlib figure; it is closed.
         report: an `experiments.Report`.
-        name: the files' name without suffix.
-        caption: a sentence or two; data set, scale, seed and code version are added.
-        alt: what is to be seen, for readers who do not see it.
-        models: what the caption calls the models. Default: the report's `instance`.
+        name: the name of the files, without suffix.
+        caption: a sentence or two; the data set, scale, seed and code version are added.
+        alt: a description of the figure, for readers who cannot see it.
+        models: the name of the models in the caption. Default: the report's `instance`.
     """
     path = report.folder("figures") / name
-    # Laid out and measured once: to do it for each file would double the time.
+    # Compute the layout once, because computing it for each file would take twice the time.
     figure.draw_without_rendering()
     figure.set_layout_engine(None)
     box = figure.get_tightbbox().padded(0.1)
-    # Neither file may carry the time at which it was made: the same run gives the same bytes.
+    # Leave out the time of the run, because the same run must give the same bytes.
     png = {"metadata": {"Software": None}, "pil_kwargs": {"optimize": True}}
     figure.savefig(path.with_suffix(".png"), bbox_inches=box, **png)
     figure.savefig(path.with_suffix(".pdf"), bbox_inches=box, metadata={"CreationDate": None})

@@ -1,18 +1,22 @@
-"""Statistics of repetitions: intervals, and when one result is clearly above another."""
+"""Statistics of repetitions: intervals, and whether one result is clearly above another."""
+
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
 
-def interval(values, lowest=-np.inf, highest=np.inf):
-    """Return (low, high) of repetitions: Student's 95 % confidence interval of their mean.
-
-    Of two repetitions, whose interval would be thirteen times as wide as they are apart, both values; of one, NaN.
+def interval(values: Any, lowest: float = -np.inf, highest: float = np.inf) -> tuple[float, float]:
+    """Return Student's 95 % confidence interval of the mean of repetitions.
 
     Args:
-        values: one of each repetition.
-        lowest: what no mean can be below, where the interval ends, too. Default: no bound.
-        highest: what no mean can be above. Default: no bound.
+        values: one value of each repetition.
+        lowest: the lowest possible mean; the interval does not go below it. Default: no bound.
+        highest: the highest possible mean; the interval does not go above it. Default: no bound.
+
+    Returns:
+        (low, high). For two repetitions it is their two values, because the interval would be thirteen times as wide
+        as their difference. For one repetition it is (NaN, NaN).
     """
     values = np.asarray(values, "float64")
     if len(values) < 2:
@@ -25,19 +29,26 @@ def interval(values, lowest=-np.inf, highest=np.inf):
     return float(max(low, lowest)), float(min(high, highest))
 
 
-def clearly_above(values, others):
-    """Return whether the `interval` of repetitions lies wholly above that of others; of one each, the value itself."""
+def clearly_above(values: Any, others: Any) -> bool:
+    """Return whether the whole `interval` of some repetitions is above the `interval` of others.
+
+    If one of the two has a single repetition, the means are compared.
+
+    Args:
+        values: one value of each repetition.
+        others: one value of each of the other repetitions.
+    """
     if min(len(values), len(others)) < 2:
         return bool(np.mean(values) > np.mean(others))
     return interval(values)[0] > interval(others)[1]
 
 
-def describe(values, digits=2, **bounds):
-    """Return the mean of repetitions as text, followed by their `interval` in brackets where there is one.
+def describe(values: Any, digits: int = 2, **bounds: float) -> str:
+    """Return the mean of repetitions as text, followed by their `interval` in brackets if there is one.
 
     Args:
-        values: one of each repetition.
-        digits: behind the decimal point. Default 2.
+        values: one value of each repetition.
+        digits: the number of digits after the decimal point. Default 2.
         **bounds: `lowest` and `highest`, as in `interval`.
     """
     low, high = interval(values, **bounds)

@@ -20,6 +20,7 @@ from dcgmm.datasets import custom
 from dcgmm.experiments import fingerprint
 from dcgmm.experiments.evaluation import evaluate
 from dcgmm.model import DCGMM
+from dcgmm.parallel import use_cores
 
 VERSIONS = {"dcgmm": version("dcgmm")} | {module.__name__: module.__version__ for module in (keras, np, tf)}
 
@@ -47,6 +48,7 @@ def train_record(
     code = fingerprint.of_training(own_data="reader" in record)
     if (asked := {**{key: record[key] for key in code}, **versions}) != (here := {**code, **VERSIONS}):
         raise RuntimeError(f"asked for {asked}, but this process has {here}")
+    use_cores()
     _pin_threads(record["threads"])
     keras.backend.clear_session()  # otherwise names of layers count what this process trained before
     if source:

@@ -9,7 +9,7 @@ import keras
 import pandas as pd
 
 from dcgmm import files
-from dcgmm.experiments import runner, store
+from dcgmm.experiments import store
 from dcgmm.experiments.config import declared_datasets, root, settings
 from dcgmm.experiments.spec import Training
 from dcgmm.experiments.train import VERSIONS, train_record
@@ -111,6 +111,8 @@ def _train_missing(records, workers=None, scheduler=None):
 
     def keep(name, content):
         files.write(store.place(records[name]), content)
+
+    from dcgmm.experiments import runner  # Dask takes most of a second to import, and most notebooks train nothing
 
     failed = runner.run(train_record, calls, keep, workers, scheduler)
     if failed:

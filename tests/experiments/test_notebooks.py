@@ -15,7 +15,7 @@ from nbclient import NotebookClient
 
 from dcgmm import claims, datasets
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CHECKED = re.compile(r"^# NBVAL_CHECK_OUTPUT$", re.MULTILINE)
 

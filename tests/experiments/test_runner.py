@@ -15,10 +15,10 @@ import psutil
 import pytest
 import yaml
 
-from dcgmm import grid
 from dcgmm.architectures import file_name
+from dcgmm.experiments import runner
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SIZES = {"train": 3000, "test": 300}
 SMALL = "F(8,8,1,1) G(4)"
 # A shell's background jobs ignore Ctrl-C, and what they start inherits that unless it is handled here.
@@ -37,13 +37,14 @@ def square(x, report):
 def fail(report):
     raise ValueError("no such thing")
 
-def die(report):
+def die(path, report):
+    with open(path, "a") as file:
+        print("died", file=file)
     os.kill(os.getpid(), signal.SIGKILL)
 
 def die_once(path, report):
     if not pathlib.Path(path).exists():
-        pathlib.Path(path).touch()
-        die(report)
+        die(path, report)
     return "survived"
 
 def threads(report):
@@ -53,13 +54,14 @@ def threads(report):
 
 NOTEBOOK = """
 import matplotlib.pyplot as plt
-from dcgmm import experiments, figures
+from dcgmm import experiments
+from dcgmm.experiments import plotting
 report = experiments.Report("small", dataset, scale, 0)
 numbers = report.save_table(experiments.repetitions(architecture, dataset, scale=scale), "numbers")
 model = experiments.trained(architecture, dataset, scale=scale)
 figure, ax = plt.subplots()
-figures.image_grid(ax, model.sample(9, seed=0), 3)
-figures.publish(figure, report, "samples", "Nine samples.", alt="A grid of images.")
+plotting.image_grid(ax, model.sample(9, seed=0), 3)
+plotting.publish(figure, report, "samples", "Nine samples.", alt="A grid of images.")
 print(numbers.round(2).to_string())
 """
 
@@ -80,9 +82,9 @@ def memory(process):
 
 
 def children(process):
-    """Return the processes that make calls for one."""
+    """Return the workers of a process; multiprocessing starts them by `spawn_main`."""
     found = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in found if memory(child) and grid.__file__ in child.cmdline()]
+    return [child for child in found if memory(child) and any("spawn_main" in word for word in child.cmdline())]
 
 
 def training(process, n=1):
@@ -95,24 +97,26 @@ def training(process, n=1):
 def test_calls_come_back_whatever_happens_to_others(tmp_path, monkeypatch):
     (tmp_path / "calls.py").write_text(CALLS)
     monkeypatch.syspath_prepend(tmp_path)
-    grid.close_child()  # one that another test left does not know the path
-    reported = []
-    assert grid.in_child("calls:square", (3,), report=reported.append) == 9
-    assert reported == [" 3"]
-    first = grid._thread.child
-    with pytest.raises(RuntimeError, match="ValueError: no such thing"):
-        grid.in_child("calls:fail", ())
-    assert grid._thread.child is first
-    assert grid.in_child("calls:threads", (), threads=2) == "2"
-    assert first.process.poll() is not None
-    grid.close_child()
+    # Workers import what they are sent.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    import calls
 
-    kept, path = {}, str(tmp_path / "once")
-    failed = grid.run("calls:die_once", {"a": ((path,), 1)}, kept.__setitem__)
-    failed |= grid.run("calls:die", {"b": ((), 1)}, kept.__setitem__)
-    assert kept == {"a": "survived"}
-    assert list(failed) == ["b"]
-    assert "ended with code -9, 3 times" in str(failed["b"])
+    kept, reported = {}, []
+    monkeypatch.setattr(runner.tqdm, "set_postfix_str", lambda self, text: reported.append(text))
+    failed = runner.run(calls.square, {"a": ((3,), 1), "b": ((4,), 1)}, kept.__setitem__, workers=1)
+    assert (kept, failed) == ({"a": 9, "b": 16}, {})
+    assert any("a 3" in text for text in reported)
+    failed = runner.run(calls.fail, {"c": ((), 1)}, kept.__setitem__, workers=1)
+    assert str(failed["c"]) == "no such thing" and isinstance(failed["c"], ValueError)
+    runner.run(calls.threads, {"one": ((), 1), "two": ((), 2)}, kept.__setitem__, workers=1)
+    assert (kept["one"], kept["two"]) == ("1", "2")
+
+    once, always = tmp_path / "once", tmp_path / "always"
+    assert not runner.run(calls.die_once, {"d": ((str(once),), 1)}, kept.__setitem__, workers=1)
+    assert kept["d"] == "survived"
+    failed = runner.run(calls.die, {"e": ((str(always),), 1)}, kept.__setitem__, workers=1)
+    assert list(failed) == ["e"] and "e" not in kept
+    assert always.read_text().count("died") == runner.ATTEMPTS
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +234,7 @@ def test_a_dask_cluster_gives_the_same_bytes_and_a_lost_worker_costs_its_trainin
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         process = start(empty, f"--scheduler={cluster.scheduler_address}")
         lost, other = training(psutil.Process(), 2)
-        lost.parent().kill()
+        lost.kill()
         wait_for(lambda: not memory(lost), seconds=20)
         output = finish(process)
         assert memory(other), "the other worker's process went on"
@@ -291,7 +295,7 @@ def test_a_pipeline_killed_at_random_moments_completes_with_the_bytes_of_an_undi
     seconds = time.monotonic() - began
     expected = outputs(pipeline)
     kinds = {path.parts[2] for path in expected if path.parts[:2] == ("results", "quick")}
-    assert kinds == {"data", "models", "repetitions", "metrics", "history", "notebooks", "figures", "tables"}
+    assert kinds == {"code", "data", "models", "repetitions", "metrics", "history", "notebooks", "figures", "tables"}
 
     start_anew(pipeline)
     kills = 0

@@ -13,7 +13,7 @@ import yaml
 
 from dcgmm import experiments
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())["quick"]
 IMAGES = 5000
 

@@ -108,7 +108,7 @@ def test_a_data_set_of_params_is_trained_on_by_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "root", lambda: tmp_path)
     monkeypatch.setattr(datasets, "OWN", {})
     monkeypatch.setattr(datasets, "TITLES", dict(datasets.TITLES))
-    quick = yaml.safe_load((experiments.Path(__file__).parents[1] / "params.yaml").read_text())["quick"]
+    quick = yaml.safe_load((experiments.Path(__file__).parents[2] / "params.yaml").read_text())["quick"]
     params = {"quick": {**quick, "epochs": 1}, "datasets": {"mine": {"npz": "a.npz"}}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     training = experiments.Training("F(6,8,1,1) G(4)", "mine")
