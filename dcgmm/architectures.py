@@ -1,7 +1,7 @@
 """Tables I and II of the paper as data, and specifications: the text form of a chain of layers."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -68,7 +68,7 @@ def file_name(name_or_spec: str) -> str:
     return re.sub(r"[^\w-]+", "-", name_or_spec).strip("-")
 
 
-_LAYERS = {
+_LAYERS: dict[str, tuple[Any, Callable[..., dict[str, Any]]]] = {
     "C": (LinearClassifier, lambda classes: {"n_classes": classes}),
     "F": (Folding, lambda fy, fx, dy=1, dx=None: {"size": (fy, fx), "strides": (dy, dx or dy)}),
     "P": (MaxPooling, lambda ky, kx, dy=None, dx=None: {"size": (ky, kx), "strides": dy and (dy, dx or dy)}),
@@ -102,19 +102,20 @@ def layers_from_spec(spec: str, **gmm_arguments: Any) -> list[keras.layers.Layer
         >>> [layer.name for layer in layers_from_spec("F(8,8,2,2) G(25)")]
         ['F1', 'G2']
     """
-    layers = []
+    layers: list[keras.layers.Layer] = []
     for index, part in enumerate(spec_parts(spec), start=1):
         match = re.fullmatch(r"([A-Z])\((\d+(?:,\d+)*)\)", part)
+        letter, sizes = match.groups() if match else ("", "")
         try:
-            layer, arguments = _LAYERS[match[1]]
-            numbers = arguments(*(int(n) for n in match[2].split(",")))
+            layer, arguments = _LAYERS[letter]
+            numbers = arguments(*(int(n) for n in sizes.split(",")))
         except (KeyError, TypeError) as error:
             raise ValueError(
                 f"cannot read {part!r} in the specification {spec!r}: expected F(fY,fX,strideY,strideX), "
                 "P(kY,kX[,strideY,strideX]), G(K) or C(classes)"
             ) from error
         numbers |= gmm_arguments if layer is GMM else {}
-        layers.append(layer(**numbers, name=f"{match[1]}{index}"))
+        layers.append(layer(**numbers, name=f"{letter}{index}"))
     return layers
 
 

@@ -83,7 +83,7 @@ class DCGMM(OutlierDetection, TrainingLoop):
             raise ValueError(f"every layer needs a name of its own, received {names}")
         self.image_shape = tuple(int(n) for n in input_shape)
         self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else int(seed)
-        self.annealing_arguments = dict(annealing or {})
+        self.annealing_arguments: dict[str, Any] = dict(annealing or {})
         self.centroid_phase = centroid_phase
         self.rates = tuple(rates)
         self.stack = layers

@@ -1,13 +1,15 @@
 """Outliers: what a layer finds much less likely than it found the training images (Sec. II-B2, Eq. 6)."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from sklearn.metrics import roc_auc_score
+
+from dcgmm.validation import ExpectedInput
 
 
 @keras.saving.register_keras_serializable("dcgmm")
@@ -50,7 +52,7 @@ class Moments(keras.layers.Layer):
         variances, 1979.
         """
         count, mean, squares = (state.numpy() for state in (self.count, self.mean, self.squares))
-        for n, batch_mean, batch_variance in zip(np.float32(counts), means, variances, strict=True):
+        for n, batch_mean, batch_variance in zip(np.asarray(counts, "float32"), means, variances, strict=True):
             total, shift = count + n, batch_mean - mean
             squares = squares + (n * batch_variance + np.square(shift) * count * n / total)
             mean = mean + shift * n / total
@@ -78,6 +80,10 @@ class OutlierDetection:
 
     The model provides `log_likelihood`, `expected`, and `moments`, one `Moments` for each GMM layer.
     """
+
+    log_likelihood: Callable[..., np.ndarray]
+    expected: ExpectedInput
+    moments: list[Moments]
 
     def standardised_scores(self, x: Any, layer: int | None = None, batch_size: int = 500) -> np.ndarray:
         """Return the log-likelihood in standard deviations from its mean over the training images, (N,).
@@ -193,5 +199,5 @@ def auc(inliers: np.ndarray, outliers: np.ndarray) -> float:
         >>> auc([0.0, 1.0], [-3.0, 0.5])
         0.75
     """
-    truth = np.repeat([1, 0], [len(inliers), len(outliers)])
+    truth: np.ndarray = np.repeat([1, 0], [len(inliers), len(outliers)])
     return float(roc_auc_score(truth, np.concatenate([inliers, outliers])))

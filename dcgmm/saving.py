@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parents[1] / "results" / "paper" / "models"
 
 
-def save(save_as_keras_does: Callable[..., None], filepath: files.FilePath, overwrite: bool = True, **kwargs: Any):
+def save(
+    save_as_keras_does: Callable[..., None], filepath: files.FilePath, overwrite: bool = True, **kwargs: Any
+) -> None:
     """Save a model as Keras does; a `.keras` file appears at once, and equal models give equal bytes.
 
     Args:

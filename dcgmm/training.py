@@ -19,6 +19,8 @@ class TrainingLoop(keras.Model):
     `likelihoods_and_output`, `expected`, `rates`, `centroid_phase`, `seed` and `n_parts`.
     """
 
+    built: bool
+
     def _prepare_training(self) -> None:
         """Create what the loop counts, once the layers are there."""
         self._trackers = [keras.metrics.Mean(name="loss")]

@@ -14,11 +14,15 @@ import nbformat
 import pandas as pd
 
 import dcgmm
-from dcgmm.claims import CLAIMS
 from dcgmm.datasets import TITLES
+from dcgmm.experiments.claims import CLAIMS
 
 ROOT = Path(__file__).parents[1]
-MODULES = sorted(module.name for module in pkgutil.iter_modules(dcgmm.__path__))
+MODULES = sorted(
+    module.name.removeprefix("dcgmm.")
+    for module in pkgutil.walk_packages(dcgmm.__path__, "dcgmm.")
+    if not module.name.endswith("__main__")
+)
 
 
 def read_figure(path):

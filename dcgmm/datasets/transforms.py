@@ -1,6 +1,7 @@
 """Functions for loaded images: choose classes, keep fewer images, and damage squares."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -92,4 +93,5 @@ def damaged(x: np.ndarray, mask: np.ndarray, damage: str, seed: int = 0) -> np.n
         [0.5, 1.0]
     """
     noise = np.random.default_rng(seed).random(x.shape, dtype="float32")
-    return np.where(mask[..., None], {"black": 0, "white": 1, "noise": noise}[damage], x).astype("float32")
+    values: dict[str, Any] = {"black": 0, "white": 1, "noise": noise}
+    return np.where(mask[..., None], values[damage], x).astype("float32")

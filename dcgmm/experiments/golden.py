@@ -12,6 +12,7 @@ import sys
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from dcgmm.experiments.config import root
 from dcgmm.experiments.evaluation import evaluate
 from dcgmm.experiments.train import fit_record
 
-RECORD = {
+RECORD: dict[str, Any] = {
     "seed": 1,
     "annealing": {"rate": 0.1},
     "centroid_phase": 0.4,
@@ -28,7 +29,7 @@ RECORD = {
     "batch_size": 20,
     "learning_rate": 0.05,
 }
-RECORDS = {
+RECORDS: dict[str, dict[str, Any]] = {
     "convolution and pooling": {"architecture": "F(4,4,2,2) G(4) P(2,2) F(3,3,1,1) G(9)"},
     "patches and a classifier": {"architecture": "F(7,7,7,7) G(9) F(2,2,1,1) G(4) C(3)"},
     "one layer after the other": {"architecture": "F(4,4,2,2) G(4) F(6,6,1,1) G(9)", "layerwise": True},
@@ -75,7 +76,7 @@ def declare_same_numbers(commit: str = "HEAD") -> None:
         before, after = (_hashes_of(Path(place)) for place in (folder, fingerprint.PACKAGE.parent))
         if different := [name for name, value in after.items() if before.get(name) != value]:
             raise NumbersDiffer(
-                f"this code and that of {commit} give other numbers for: {', '.join(different)}. Nothing was declared, "
+                f"this code and {commit}'s give other numbers for: {', '.join(different)}. Nothing was declared, "
                 "and `make figures` and `make paper` will train again."
             )
         added = fingerprint.declare(Path(folder, "dcgmm"))

@@ -75,7 +75,7 @@ def run(
     Returns:
         The errors of those that failed, a dict by name.
     """
-    failed = {}
+    failed: dict[str, Exception] = {}
     with tqdm(total=len(calls), unit="training", disable=None) as progress:
         # A process keeps the number of threads that its first call has set.
         for n in sorted({threads for _, threads in calls.values()}):

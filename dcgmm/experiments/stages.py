@@ -62,6 +62,7 @@ def collect(dataset: str, classes: str, scale: str) -> None:
         if not training.is_instance:
             continue
         first = store.find(training, 0)
+        assert first is not None, "the store was just filled"
         history = pd.DataFrame(store.read(first, "history")).rename_axis("epoch")
         worst = {
             "dunn": repeated.dunn.min(),

@@ -101,7 +101,8 @@ def fit_record(
     layers = spec_parts(resolve(record["architecture"]))
     tops = [i for i, layer in enumerate(layers, start=1) if layer.startswith("G")] if record.get("layerwise") else []
     arguments = {key: record[key] for key in ("seed", "annealing", "centroid_phase")}
-    below, history = None, {}
+    below: DCGMM | None = None
+    history: dict[str, list[float]] = {}
     epoch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda i, _: report(f" epoch {i + 1}/{record['epochs']}"))
     for end in [*tops[:-1], len(layers)]:
         model = DCGMM.from_spec(" ".join(layers[:end]), x.shape[1:], gmm=record.get("gmm"), **arguments)

@@ -13,7 +13,8 @@ import pytest
 import yaml
 from nbclient import NotebookClient
 
-from dcgmm import claims, datasets
+from dcgmm import datasets
+from dcgmm.experiments import claims
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))

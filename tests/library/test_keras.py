@@ -196,7 +196,7 @@ def test_a_save_that_fails_leaves_nothing_beside_what_was_there(tmp_path, monkey
     def full(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("dcgmm.model.write_archive", full)
+    monkeypatch.setattr("dcgmm.files.write_archive", full)
     with pytest.raises(OSError, match="disk full"):
         model.save(tmp_path / "m.keras")
     assert [path.name for path in tmp_path.iterdir()] == ["m.keras"]

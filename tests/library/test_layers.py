@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 
-from dcgmm.layers import GMM, MAX_PRECISION, MIN_SCALE, Folding, MaxPooling, layers_from_spec
+from dcgmm.architectures import layers_from_spec
+from dcgmm.layers import GMM, MAX_PRECISION, MIN_SCALE, Folding, MaxPooling
 
 
 @st.composite

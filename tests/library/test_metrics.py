@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 
@@ -38,31 +37,11 @@ def test_components_in_use_win_more_than_a_stray_image():
     assert metrics.components_in_use(labels, min_share=0) == 3
 
 
-@given(st.integers(3, 12), st.integers(0, 2**16))
-def test_an_interval_is_students_and_of_two_values_both(n, seed):
-    values = np.random.default_rng(seed).normal(1, 2, n)
-    low, high = metrics.interval(values)
-    assert (low + high) / 2 == pytest.approx(values.mean())
-    assert stats.ttest_1samp(values, low).pvalue == pytest.approx(0.05)
-    assert metrics.interval(values[:2]) == (min(values[:2]), max(values[:2]))
-    assert np.isnan(metrics.interval(values[:1])).all()
-    assert metrics.interval(values, lowest=low + 1e-3, highest=high - 1e-3) == (low + 1e-3, high - 1e-3)
-    assert metrics.interval(values, lowest=low - 1, highest=high + 1) == (low, high)
-
-
-def test_repetitions_are_clearly_above_others_where_intervals_are_apart():
-    assert metrics.clearly_above([2.0, 2.1, 2.2], [1.0, 1.1, 1.2])
-    assert not metrics.clearly_above([1.0, 1.1, 1.2], [2.0, 2.1, 2.2])
-    assert not metrics.clearly_above([2.0, 2.1, 2.2], [1.0, 2.0, 3.0])  # larger on average
-    assert metrics.clearly_above([5.0, 5.0, 5.0], [1.0, 2.0, 1.5])  # no spread is an interval, too
-    assert metrics.clearly_above([2.0], [1.0]) and not metrics.clearly_above([1.0], [2.0])
-
-
-def test_the_judge_tells_new_images_of_two_classes_apart(images):
+def test_the_classifier_tells_new_images_of_two_classes_apart(images):
     labels = np.arange(40) % 2
     striped = images + labels[:, None, None, None] * (np.arange(28) % 2)[:, None]
-    judge = metrics.judge(striped[:20], labels[:20])
-    assert judge.score(striped[20:].reshape(20, -1), labels[20:]) == 1
+    classifier = metrics.image_classifier(striped[:20], labels[:20])
+    assert classifier.score(striped[20:].reshape(20, -1), labels[20:]) == 1
 
 
 def test_blurred_images_are_less_sharp_and_scaling_grey_values_scales_sharpness(images):

@@ -33,7 +33,7 @@ def test_a_model_that_works_in_parts_gives_what_it_gives_in_one(spec, n, images,
     def results(n):
         monkeypatch.setattr(parallel, "n_parts", lambda: n)
         model = DCGMM.from_spec(spec, annealing={"rate": 0.2})
-        assert model._n_parts == n
+        assert model.n_parts == n
         model.compile()
         history = model.fit(images, labels, epochs=3, batch_size=8, verbose=0).history
         measured = model.evaluate(images, labels, batch_size=8, verbose=0)

@@ -11,6 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
 from dcgmm import ARCHITECTURES, DCGMM, GMM, Sharpening, datasets, load_dataset, load_pretrained, outliers, sampling
+from dcgmm.inpainting import damaged_share
 
 DRAW = """
 import hashlib
@@ -69,13 +70,15 @@ def test_the_way_down_of_a_classifier_is_a_shifted_inverse(model):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_sharpening_lowers_no_likelihood_and_raises_nearly_all(name, monkeypatch):
-    model, ascents, ascend = load_pretrained(name, "mnist"), [], sampling._ascend
+    model, ascents, ascend = load_pretrained(name, "mnist"), [], sampling.Ascent.__call__
 
-    def recorded(control, path, *rest):
-        ascents.append((control, path, *ascend(control, path, *rest)))
+    def recorded(ascent, control, *rest):
+        level = ascent.levels[0]
+        path = (*level.windows, level.gmm)
+        ascents.append((control, path, *ascend(ascent, control, *rest)))
         return ascents[-1][2:]
 
-    monkeypatch.setattr(sampling, "_ascend", recorded)
+    monkeypatch.setattr(sampling.Ascent, "__call__", recorded)
     model.sample(100, top_s=1, noise=0.1, sharpening=Sharpening(steps=30), seed=0)
     assert [path[0] for _, path, *_ in ascents] == [g for g in reversed(model.stack) if not isinstance(g, GMM)]
     for control, path, sharpened, before, after in ascents:
@@ -116,9 +119,9 @@ def test_sharpening_gains_more_the_longer_it_lasts(model):
 
 def test_a_sharpened_sample_does_not_depend_on_its_batch(model):
     control = tf.constant(np.random.default_rng(0).random((40, 12, 12, 1), dtype="float32"))
-    path = tuple(model.stack[:2])
-    whole, _, _ = sampling._ascend(control, path, tf.constant(50), 0.01)
-    part, _, _ = sampling._ascend(control[5:8], path, tf.constant(50), 0.01)
+    ascent = sampling.Ascent(model.levels[:1])
+    whole, _, _ = ascent(control, 50, 0.01)
+    part, _, _ = ascent(control[5:8], 50, 0.01)
     np.testing.assert_allclose(part, whole[5:8], atol=1e-4)
 
 
@@ -142,22 +145,26 @@ def test_large_images_are_drawn_in_smaller_batches(model, monkeypatch):
     assert set(batches) == {3, 1}
 
 
-def test_sharpening_can_be_chosen_for_each_layer_and_the_layer_above(model):
+def test_sharpening_can_be_chosen_for_each_layer_and_ascends_the_layer_that_is_named(model):
     def sharpened(sharpening):
         return model.sample(5, sharpening=sharpening, seed=0, return_likelihoods=True)[1]
 
     assert set(sharpened({"F3": Sharpening(5)})) == {"F3"}
     assert set(sharpened(None)) == set()
-    next_above, two_above = sharpened(Sharpening(0)), sharpened(Sharpening(0, above=2))
-    assert not np.allclose(next_above["F1"], two_above["F1"])
-    np.testing.assert_allclose(next_above["F3"], two_above["F3"])  # there is only one GMM layer above F3
+    next_above, lower, upper = (sharpened(Sharpening(0, layer=layer)) for layer in (None, 0, 1))
+    np.testing.assert_array_equal(next_above["F1"], lower["F1"])
+    assert not np.allclose(next_above["F1"], upper["F1"])
+    for named in (lower, upper):  # layer 0 lies below F3, so F3 ascends the next one above it, as by default
+        np.testing.assert_array_equal(next_above["F3"], named["F3"])
+    with pytest.raises(ValueError, match="the layer of sharpening must be below 2, received"):
+        sharpened(Sharpening(0, layer=2))
     with pytest.raises(ValueError, match=r"sharpening names \['F9'\], expected some of \['F1', 'F3'\]"):
         sharpened({"F9": Sharpening()})
 
 
-def test_variants_are_closer_to_their_template_the_lower_the_level(model):
+def test_variants_are_closer_to_their_template_the_lower_the_layer(model):
     x, _ = striped_images(60, seed=2)
-    errors = [np.mean((model.variants(x, n=3, level=level, noise=0.1, seed=0) - x[:, None]) ** 2) for level in (0, 1)]
+    errors = [np.mean((model.variants(x, n=3, layer=layer, noise=0.1, seed=0) - x[:, None]) ** 2) for layer in (0, 1)]
     other = np.mean((model.sample(60, top_s=1, noise=0.1, seed=0) - x) ** 2)
     assert errors[0] < errors[1] < other
     assert model.variants(x, n=3).shape == (60, 3, 12, 12, 1)
@@ -235,7 +242,7 @@ FOUND = {
 def test_damage_is_found_as_well_as_was_measured(name, damage, cut_digits):
     x, mask = cut_digits
     model = load_pretrained(name, "mnist")
-    half = sampling.damaged_share(model.stack, mask)[0] >= 0.5
+    half = damaged_share(model.stack, mask)[0] >= 0.5
     raw = model.log_likelihood(datasets.damaged(x, mask, damage, seed=1), layer=0)
     areas = [outliers.auc(score[~half], score[half]) for score in (model.moments[0].standardised(raw), raw)]
     np.testing.assert_allclose(areas, FOUND[name, damage], atol=0.05)
@@ -256,7 +263,7 @@ def test_a_position_is_damaged_by_the_share_of_its_window_that_is_masked():
     model = DCGMM.from_spec("F(3,3,1,1) G(4) P(2,2) F(2,2,1,1) G(4)", input_shape=(10, 8, 1))
     mask = np.zeros((1, 10, 8), bool)
     mask[0, 6, 2] = True
-    lower, upper = sampling.damaged_share(model.stack, mask)
+    lower, upper = damaged_share(model.stack, mask)
     expected = np.array([[abs(y + 1 - 6) <= 1 and abs(x + 1 - 2) <= 1 for x in range(6)] for y in range(8)]) / 9
     np.testing.assert_allclose(lower[0], expected, atol=1e-6)
     pooled = expected.reshape(4, 2, 3, 2).mean(axis=(1, 3))
@@ -291,7 +298,7 @@ def test_labels_need_a_classifier(model):
             model.fit(x, bad)
 
 
-@pytest.mark.parametrize("arguments", [{"steps": -1}, {"rate": 0}, {"above": 0}])
+@pytest.mark.parametrize("arguments", [{"steps": -1}, {"rate": 0}, {"layer": -1}])
 def test_sharpening_arguments_are_checked(arguments):
     with pytest.raises(ValueError, match="sharpening needs"):
         Sharpening(**arguments)

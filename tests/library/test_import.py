@@ -1,0 +1,64 @@
+"""`import dcgmm` changes nothing in its process, and `use_cores` is the one call that does."""
+
+import subprocess
+import sys
+
+import pytest
+
+# TensorFlow and Keras use these where they are installed; where they are not, the library must not ask for them.
+WITHOUT = """
+import gc, os, sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("matplotlib", "pandas", "yaml", "IPython", "distributed", "dask", "seaborn"):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Missing())
+environment = dict(os.environ)
+thresholds = gc.get_threshold()
+import tensorflow as tf
+import numpy as np
+import dcgmm, dcgmm.sklearn
+threads = tf.config.threading
+assert threads.get_intra_op_parallelism_threads() == threads.get_inter_op_parallelism_threads() == 0
+assert gc.isenabled() and gc.get_freeze_count() == 0 and gc.get_threshold() == thresholds
+assert set(os.environ.items()) - set(environment.items()) <= {("TF_ENABLE_ONEDNN_OPTS", "1")}
+model = dcgmm.DCGMM.from_spec("F(4,4,4,4) G(4)", (8, 8, 1))
+model.compile()
+model.fit(np.zeros((20, 8, 8, 1)), epochs=1, verbose=0)
+model.summary()
+print(not any(name.partition(".")[0] in ("matplotlib", "pandas", "yaml", "IPython") for name in sys.modules))
+"""
+
+
+def run(program):
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.split()
+
+
+def test_import_changes_nothing_and_the_library_needs_none_of_the_experiments_packages():
+    assert run(WITHOUT)[-1] == "True"
+
+
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [
+        ("", "True 1 True"),
+        ("tf.config.threading.set_intra_op_parallelism_threads(2)", "False 2 True"),
+        ("tf.ones(1)", "False 0 True"),
+    ],
+)
+def test_use_cores_asks_for_one_thread_unless_another_number_is_set_or_tensorflow_runs(first, expected):
+    program = f"""
+import gc
+import tensorflow as tf
+{first}
+from dcgmm import use_cores
+print(use_cores(), tf.config.threading.get_intra_op_parallelism_threads(), end=" ")
+frozen = gc.get_freeze_count()
+use_cores()
+print(0 < frozen == gc.get_freeze_count())
+"""
+    assert run(program) == expected.split()

@@ -1,0 +1,41 @@
+"""README is short, its links lead somewhere, its code runs, and its table says what was found."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+WORDS = {"kept": "kept", "partly kept": "partly", "not kept": "not"}
+
+
+def test_it_is_short_and_shows_the_two_commands_on_its_first_screen():
+    lines = README.splitlines()
+    assert len(lines) <= 130
+    first = lines[:40]
+    assert any(line.strip().startswith("make figures") for line in first)
+    assert any(line.strip().startswith("make test") for line in first)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_its_links_lead_to_files(page):
+    text = (ROOT / page).read_text("utf-8")
+    links = {link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text)}
+    assert not [link for link in links if link and "://" not in link and not (ROOT / link).exists()]
+
+
+def test_its_table_has_the_committed_verdict_on_every_claim_and_data_set():
+    for path in (ROOT / "results/paper/tables").glob("*/C*.json"):
+        judged = json.loads(path.read_text("utf-8"))
+        row = next(line for line in README.splitlines() if re.search(rf"\b{judged['claim']}\b.*\|", line))
+        link = f"results/paper/notebooks/{path.parent.name}.ipynb"
+        assert f"[{WORDS[judged['verdict']]}]({link})" in row, judged["claim"]
+
+
+def test_its_code_runs(tmp_path, monkeypatch):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    assert (tmp_path / "my_model.keras").exists()
