@@ -21,7 +21,7 @@ import pandas as pd
 import yaml
 from sklearn.mixture import GaussianMixture
 
-from dcgmm import ARCHITECTURES, DCGMM, Sharpening, load_dataset
+from dcgmm import ARCHITECTURES, DCGMM, Sharpening, load_dataset, use_cores
 from dcgmm.architectures import resolve
 
 REFERENCE_GFLOPS = 390  # rate of large products on the machine that the targets were set on
@@ -318,6 +318,7 @@ PARTS = {
 
 
 def main():
+    use_cores()
     if len(sys.argv) > 1:
         name, *arguments = sys.argv[1:]
         print(json.dumps(PARTS.get(name, lambda: bench_instance(name))(*arguments), default=float))

@@ -129,7 +129,7 @@ def table_of_layers(layers: Sequence[Any], image_shape: Sequence[int]) -> str:
     Example:
         >>> from dcgmm import DCGMM
         >>> print(table_of_layers(DCGMM.from_spec("1L").stack, (28, 28, 1)))
-        layer    type                        what       output shape parameters
+        layer    type                        what      output shape parameters
            F1 Folding          28×28, strides 1×1 (None, 1, 1, 784)          0
            G2     GMM 25 components, 784 features  (None, 1, 1, 25)      39225
     """

@@ -115,6 +115,7 @@ print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10))
 """
 
 
+@pytest.mark.slow
 def test_ten_times_the_images_in_a_folder_take_the_same_memory(tmp_path):
     peaks = []
     for n in (270, 2700):

@@ -35,6 +35,7 @@ class Interrupt(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [None, 7])
 def test_an_interrupted_fit_goes_on_from_its_backup_to_the_same_weights(steps, tmp_path):
     options = {"epochs": 5, "batch_size": 20, "steps_per_epoch": steps, "verbose": 0}
@@ -49,6 +50,7 @@ def test_an_interrupted_fit_goes_on_from_its_backup_to_the_same_weights(steps, t
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_callbacks_write_stop_and_keep_the_best(tmp_path):
     model = small_model()
     history = model.fit(
@@ -76,6 +78,7 @@ def test_callbacks_write_stop_and_keep_the_best(tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop", keras.optimizers.SGD(0.01, momentum=0.5)])
 def test_any_optimizer_can_be_tried_saved_and_continued(optimizer, tmp_path):
     model = small_model(optimizer=optimizer)
@@ -116,6 +119,7 @@ def test_the_summary_says_what_each_layer_is(capsys):
     assert "9 components, 36 features" in printed and "GMM" in printed
 
 
+@pytest.mark.slow
 def test_data_sets_stream_with_a_number_of_steps_that_is_kept():
     endless = tf.data.Dataset.from_tensor_slices(images()).batch(20).repeat()
     model = DCGMM.from_spec(SPEC, input_shape=(14, 14, 1))
@@ -267,6 +271,7 @@ print(*history["loss"], *history["sigma_0"], *history["log_likelihood_1"])
 """
 
 
+@pytest.mark.slow
 def test_two_devices_give_the_loss_of_one():
     runs = [
         subprocess.run([sys.executable, "-c", MIRRORED, devices, SPEC], capture_output=True, text=True, check=False)

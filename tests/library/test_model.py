@@ -97,6 +97,7 @@ def test_no_gradient_crosses_a_layer():
     assert tape.gradient(objectives[1], [below.mu, below.s, below.xi]) == [None] * 3
 
 
+@pytest.mark.slow
 def test_training_raises_every_layer_s_likelihood_and_reports_it():
     model, x = small_model(), small_images()
     before = model.evaluate(x, verbose=0, return_dict=True)
@@ -150,6 +151,7 @@ def test_batches_depend_on_seed_and_epoch_alone(monkeypatch):
     assert epochs(epochs=3, initial_epoch=2) == (whole[2:], rest[2:])
 
 
+@pytest.mark.slow
 def test_an_interrupted_fit_goes_on_to_the_same_weights():
     x = small_images()
     whole, halves = small_model(), small_model()
@@ -178,6 +180,7 @@ print(hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdige
 
 
 # With one thread an operation, the default, batches are worked on in parts.
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", ["1", "2"])
 @pytest.mark.parametrize("name", ["2L-c", "3L-a"])
 def test_two_processes_get_bit_identical_weights_and_files(name, threads, tmp_path):
@@ -191,6 +194,7 @@ def test_another_seed_gives_another_model():
     assert not np.array_equal(small_model(0).gmm_layers[0].means, small_model(1).gmm_layers[0].means)
 
 
+@pytest.mark.slow
 def test_a_saved_model_comes_back_the_same_and_trains_on_the_same(tmp_path):
     x, model = small_images(), small_model(annealing={"rate": 0.1}, rates=(1.0, 0.4, 0.1))
     model.fit(x, epochs=2, batch_size=20, verbose=0)

@@ -24,6 +24,7 @@ def test_parts_of_a_batch_are_the_batch_and_none_is_empty(length, n):
 
 
 # The overlapping filter of the first is a convolution, that of the second is not.
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", ["F(8,8,2,2) G(9) P(2,2) F(5,5,1,1) G(9)", "F(7,7,7,7) G(25) F(4,4,1,1) G(36) C(3)"])
 @pytest.mark.parametrize("n", [2, 3])
 def test_a_model_that_works_in_parts_gives_what_it_gives_in_one(spec, n, images, monkeypatch):
@@ -47,13 +48,14 @@ def test_a_model_that_works_in_parts_gives_what_it_gives_in_one(spec, n, images,
         np.testing.assert_allclose(parts, whole, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "expected"),
     [
-        ("", "1 3"),
-        ("tf.config.threading.set_intra_op_parallelism_threads(2)", "2 1"),
-        ("import os; os.environ['TF_NUM_INTRAOP_THREADS'] = '2'", "0 1"),
-        ("tf.ones(1)", "0 1"),
+        ("", "1 3 True"),
+        ("tf.config.threading.set_intra_op_parallelism_threads(2)", "2 1 False"),
+        ("import os; os.environ['TF_NUM_INTRAOP_THREADS'] = '2'", "0 1 False"),
+        ("tf.ones(1)", "0 1 False"),
     ],
 )
 def test_threads_are_as_the_user_or_a_running_tensorflow_has_them(first, expected):
@@ -61,8 +63,9 @@ def test_threads_are_as_the_user_or_a_running_tensorflow_has_them(first, expecte
 import tensorflow as tf
 tf.config.threading.set_inter_op_parallelism_threads(3)
 {first}
-from dcgmm import parallel
-print(tf.config.threading.get_intra_op_parallelism_threads(), parallel.n_parts())
+from dcgmm import parallel, use_cores
+in_parts = use_cores()
+print(tf.config.threading.get_intra_op_parallelism_threads(), parallel.n_parts(), in_parts)
 """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.split() == expected.split()

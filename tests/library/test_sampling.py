@@ -68,6 +68,7 @@ def test_the_way_down_of_a_classifier_is_a_shifted_inverse(model):
     np.testing.assert_allclose(np.ptp(control - kernel, axis=-1), 0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_sharpening_lowers_no_likelihood_and_raises_nearly_all(name, monkeypatch):
     model, ascents, ascend = load_pretrained(name, "mnist"), [], sampling.Ascent.__call__
@@ -92,6 +93,7 @@ def test_sharpening_lowers_no_likelihood_and_raises_nearly_all(name, monkeypatch
         assert np.mean(after > before) >= 0.99
 
 
+@pytest.mark.slow
 def test_samples_do_not_depend_on_the_number_of_threads():
     def digest(threads):
         environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": threads}
@@ -200,6 +202,7 @@ def test_blind_inpainting_changes_only_what_outlier_positions_cover(model):
         assert np.all(image[changed] != before[changed])
 
 
+@pytest.mark.slow
 def test_conditional_digits_of_each_class_are_recognised_by_an_independent_classifier():
     x, y, *_ = load_dataset("mnist")
     judge = SVC(C=10).fit(x[:10000].reshape(10000, -1), y[:10000])
@@ -216,6 +219,7 @@ def cut_digits():
     return x[:300], datasets.square_masks(300, (28, 28), 10, margin=4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["2L-c", "2L-e"])
 def test_inpainted_digits_are_closer_to_the_truth_than_the_mean_image(name, cut_digits):
     x, mask = cut_digits
@@ -238,6 +242,7 @@ FOUND = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "damage"), FOUND)
 def test_damage_is_found_as_well_as_was_measured(name, damage, cut_digits):
     x, mask = cut_digits

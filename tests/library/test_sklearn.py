@@ -55,6 +55,7 @@ MAY_FAIL = {
 }
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [DCGMMDensity("G(4)", epochs=2)], expected_failed_checks=lambda estimator: MAY_FAIL, xfail_strict=False
 )
@@ -85,6 +86,7 @@ def test_a_flat_model_agrees_with_gaussian_mixture(digits, fitted):
     assert fitted.score(digits) == pytest.approx(mixture.score(digits), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_clusters_that_are_plain_to_see_are_found(digits, fitted):
     clusters = fitted.predict(digits)
     assert len(set(clusters[:4])) == 4
@@ -92,6 +94,7 @@ def test_clusters_that_are_plain_to_see_are_found(digits, fitted):
     np.testing.assert_array_equal(density().fit_predict(digits), clusters)
 
 
+@pytest.mark.slow
 def test_it_works_in_a_pipeline_cross_validation_and_a_grid_search(digits):
     pipeline = make_pipeline(MinMaxScaler(), density(epochs=4))
     scores = cross_val_score(pipeline, 255 * digits, cv=3)
@@ -127,6 +130,7 @@ def test_a_copy_gives_the_same_answers(copied, digits, deep):
     np.testing.assert_array_equal(other.fit(digits).predict_proba(digits), deep.predict_proba(digits))
 
 
+@pytest.mark.slow
 def test_random_state_decides_what_is_random(digits, fitted):
     def means(random_state):
         return density(epochs=1, random_state=random_state).fit(digits).means_
@@ -166,6 +170,7 @@ def test_what_cannot_be_fitted_is_explained(arguments, x, error, message):
         density(**arguments).fit(x)
 
 
+@pytest.mark.slow
 def test_a_training_that_ends_before_its_annealing_says_so(digits):
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
