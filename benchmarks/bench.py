@@ -112,6 +112,16 @@ def bench_instance(name):
     }
 
 
+def bench_with_use_cores(name, cores):
+    """Return the time of a step of `fit` in ms, with `use_cores()` ("with") or without it ("without")."""
+    if cores == "with":
+        use_cores()
+    x, *_ = load_dataset("mnist")
+    model = DCGMM.from_spec(name)
+    model.compile()
+    return 1e3 * epoch_seconds(model, x[:20_000])[1] / 200
+
+
 def bench_threads():
     """Return the time of a step with one thread, in ms, of all that is trained, and of smaller batches."""
     import tensorflow as tf
@@ -286,6 +296,17 @@ def on_this_machine():
     keep(pd.DataFrame(in_own_process("memory")), "bench_memory", "Memory of 1L, data included", index=False)
 
 
+def with_and_without_use_cores():
+    """Compare `fit` with and without `use_cores()`, the two in turn."""
+    rows = []
+    for name in ("1L", "2L-c", "3L-a"):
+        ms = {cores: in_own_process("use_cores", name, cores) for cores in ("without", "with")}
+        rows.append({"instance": name, **{f"ms/step {cores} use_cores()": value for cores, value in ms.items()}})
+    table = pd.DataFrame(rows)
+    table["machine"] = machine()
+    keep(table, "bench_use_cores", "A step of fit without and with use_cores()", index=False)
+
+
 def past_this_machine():
     """Measure how trainings share cores and batches, and plan the paper's scale by that."""
     measured = in_own_process("threads")
@@ -314,16 +335,19 @@ PARTS = {
     "grid": bench_grid,
     "threads": bench_threads,
     "memory": bench_memory,
+    "use_cores": bench_with_use_cores,
 }
 
 
 def main():
-    use_cores()
     if len(sys.argv) > 1:
         name, *arguments = sys.argv[1:]
+        if name != "use_cores":
+            use_cores()
         print(json.dumps(PARTS.get(name, lambda: bench_instance(name))(*arguments), default=float))
         return
     on_this_machine()
+    with_and_without_use_cores()
     past_this_machine()
 
 

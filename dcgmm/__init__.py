@@ -11,8 +11,8 @@ from dcgmm.datasets import load_dataset
 from dcgmm.layers import GMM, Folding, LinearClassifier, MaxPooling
 from dcgmm.model import DCGMM
 from dcgmm.parallel import use_cores
-from dcgmm.sampling import Sharpening
 from dcgmm.saving import load_pretrained
+from dcgmm.sharpening import Sharpening
 
 __all__ = [
     "ARCHITECTURES",

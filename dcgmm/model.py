@@ -14,6 +14,7 @@ from dcgmm.architectures import layers_from_spec, resolve, table_of_layers
 from dcgmm.layers import GMM, LinearClassifier
 from dcgmm.levels import pair_levels
 from dcgmm.outliers import Moments, OutlierDetection
+from dcgmm.sharpening import Sharpening
 from dcgmm.training import TrainingLoop
 from dcgmm.validation import ExpectedInput, check_count, max_magnitude
 
@@ -161,8 +162,6 @@ class DCGMM(OutlierDetection, TrainingLoop):
         layers = [keras.saving.deserialize_keras_object(layer) for layer in config["layers"]]
         return cls(**{**config, "layers": layers})
 
-    # --- Estimation -------------------------------------------------------------------------------------------
-
     def climb(self, x: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Return each GMM layer's log scores (N, h, w, K), from the lowest, and the top layer's output, for images x.
 
@@ -289,15 +288,13 @@ class DCGMM(OutlierDetection, TrainingLoop):
         batches = [[part.numpy() for part in function(x[i : i + batch_size])] for i in range(0, len(x), batch_size)]
         return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
-    # --- Sampling and storage ---------------------------------------------------------------------------------
-
     def sample(
         self,
         n: int,
         labels: Any = None,
         top_s: int | Sequence[int | None] | None = None,
         noise: float | Sequence[float] | None = None,
-        sharpening: sampling.Sharpening | Mapping[str, sampling.Sharpening] | None = None,
+        sharpening: Sharpening | Mapping[str, Sharpening] | None = None,
         seed: int | None = None,
         merge_prior: bool = False,
         return_likelihoods: bool = False,

@@ -6,9 +6,9 @@ notebooks. It imports the library; the library never imports it.
 
 from dcgmm.experiments.config import results, root, settings
 from dcgmm.experiments.evaluation import evaluate, paper_samples
+from dcgmm.experiments.on_demand import repetitions, trained
 from dcgmm.experiments.report import Report, finding, judge
 from dcgmm.experiments.spec import Training
-from dcgmm.experiments.trainings import repetitions, trained
 
 __all__ = [
     "Report",

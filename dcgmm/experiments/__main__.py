@@ -8,8 +8,8 @@ import sys
 from dcgmm import datasets
 from dcgmm.experiments import golden, stages
 from dcgmm.experiments.config import CLASSES, declared_datasets
+from dcgmm.experiments.on_demand import TrainingsFailed, fill_store, store_repetition
 from dcgmm.experiments.spec import Training
-from dcgmm.experiments.trainings import TrainingsFailed, fill_store, store_repetition
 
 STAGES = {
     "data": "fetch and verify the data sets",

@@ -2,7 +2,7 @@
 
 A training's record holds the hash of the syntax trees of the modules below, without docstrings and comments. A comment
 therefore retrains nothing, and a changed line retrains everything that it may change. A refactoring that keeps every
-bit is declared by `python -m dcgmm.experiments same-numbers`, which adds the new hash to equivalents.txt.
+bit is declared by `python -m dcgmm.experiments same-numbers`, which adds the new hash to equivalent_fingerprints.txt.
 
 A stage of the pipeline runs this file by its path, `python -P dcgmm/experiments/fingerprint.py FOLDER`: as a module of
 the package it would wait for TensorFlow.
@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-EQUIVALENTS = Path(__file__).with_name("equivalents.txt")
+EQUIVALENTS = Path(__file__).with_name("equivalent_fingerprints.txt")
 
 # A test holds the two lists together to what experiments/train.py imports, directly or not.
 TRAINING = (
@@ -48,6 +48,7 @@ WITHOUT_NUMBERS = (
     "files.py",
     "inpainting.py",
     "saving.py",
+    "sharpening.py",
 )
 # What decides the content of a notebook, beside its models.
 NOTEBOOKS = (
@@ -59,6 +60,7 @@ NOTEBOOKS = (
     "experiments/report.py",
     "experiments/statistics.py",
     "inpainting.py",
+    "sharpening.py",
 )
 
 
@@ -70,18 +72,21 @@ def of_training(own_data: bool = False, package: Path = PACKAGE) -> dict[str, st
         package: the folder of the package. Default: this one.
 
     Returns:
-        `code`, and for own data also `reader`: the first hash of each line of equivalents.txt that holds the code's
-        hash, else the hash itself.
+        `code`, and for own data also `reader`: the hash of the modules, or where a line of equivalent_fingerprints.txt
+        holds this hash, the first hash of that line.
     """
     keys = {"code": _canonical(_hash(TRAINING, package))}
     return keys | {"reader": _canonical(_hash(("datasets/custom.py",), package))} if own_data else keys
 
 
 def declare(package: Path) -> list[str]:
-    """Add the hashes of this code to those of another folder's code in equivalents.txt, and return the new ones.
+    """Note in equivalent_fingerprints.txt that this code gives the same numbers as that of another folder.
 
     Args:
-        package: the folder of a package that gives the same numbers.
+        package: the folder of the other package.
+
+    Returns:
+        The hashes that were added.
     """
     groups, added = _groups(), []
     for modules in (TRAINING, ("datasets/custom.py",)):

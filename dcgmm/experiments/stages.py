@@ -9,8 +9,8 @@ import yaml
 from dcgmm import datasets, files
 from dcgmm.experiments import store
 from dcgmm.experiments.config import declared_datasets, root, settings
+from dcgmm.experiments.on_demand import fill_store
 from dcgmm.experiments.spec import Training
-from dcgmm.experiments.trainings import fill_store
 
 
 def fetch_data(scale: str) -> None:

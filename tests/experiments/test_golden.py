@@ -148,13 +148,13 @@ def test_the_same_numbers_are_declared_and_other_numbers_are_not(project):
     assert code_of(project)["training"] != before
     declared = declare()
     assert declared.returncode == 0, declared.stderr
-    assert "The same bits as HEAD in 5 trainings. Added to equivalents.txt: " in declared.stdout
+    assert "The same bits as HEAD in 5 trainings. Added to equivalent_fingerprints.txt: " in declared.stdout
     assert code_of(project)["training"] == before
 
-    known = (project / "dcgmm" / "experiments" / "equivalents.txt").read_bytes()
+    known = (project / "dcgmm" / "experiments" / "equivalent_fingerprints.txt").read_bytes()
     change(project, OBJECTIVE, "tf.matmul(scores, 0.999 * neighbourhood, transpose_b=True), 1)")
     refused = declare()
     assert refused.returncode == 1
     assert "this code and HEAD's give other numbers for: convolution and pooling," in refused.stderr
-    assert (project / "dcgmm" / "experiments" / "equivalents.txt").read_bytes() == known
+    assert (project / "dcgmm" / "experiments" / "equivalent_fingerprints.txt").read_bytes() == known
     assert code_of(project)["training"] != before

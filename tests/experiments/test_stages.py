@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from dcgmm import datasets, experiments
-from dcgmm.experiments import config, runner, stages, store, trainings
+from dcgmm.experiments import config, dask_workers, on_demand, stages, store
 from dcgmm.experiments.train import VERSIONS, fit_record, train_record
 
 ROOT = Path(__file__).parents[2]
@@ -217,13 +217,13 @@ def test_a_data_set_of_params_is_trained_on_by_its_name(tmp_path, monkeypatch):
         record = training.record()
         assert record["classes"] == [0, 1, 2]
         assert record["data"] == datasets.fingerprint("mine")
-        assert store.read(trainings.store_repetition(training), "metrics")["components"] == 4
+        assert store.read(on_demand.store_repetition(training), "metrics")["components"] == 4
         with pytest.raises(ValueError, match=r"mine has no classes \[3, 4\]"):
             experiments.Training("1L", "mine", "0-4")
 
         write_arrays(301)
         source = params["datasets"]["mine"], str(tmp_path)
-        failed = runner.run(train_record, {"a": ((record, source, VERSIONS), 1)}, lambda name, content: None)
+        failed = dask_workers.run(train_record, {"a": ((record, source, VERSIONS), 1)}, lambda name, content: None)
         assert "mine is not what it was" in str(failed["a"])
         params["datasets"]["mnist"] = params["datasets"].pop("mine")
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))

@@ -12,6 +12,7 @@ from sklearn.svm import SVC
 
 from dcgmm import ARCHITECTURES, DCGMM, GMM, Sharpening, datasets, load_dataset, load_pretrained, outliers, sampling
 from dcgmm.inpainting import damaged_share
+from dcgmm.sharpening import Ascent
 
 DRAW = """
 import hashlib
@@ -71,7 +72,7 @@ def test_the_way_down_of_a_classifier_is_a_shifted_inverse(model):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_sharpening_lowers_no_likelihood_and_raises_nearly_all(name, monkeypatch):
-    model, ascents, ascend = load_pretrained(name, "mnist"), [], sampling.Ascent.__call__
+    model, ascents, ascend = load_pretrained(name, "mnist"), [], Ascent.__call__
 
     def recorded(ascent, control, *rest):
         level = ascent.levels[0]
@@ -79,7 +80,7 @@ def test_sharpening_lowers_no_likelihood_and_raises_nearly_all(name, monkeypatch
         ascents.append((control, path, *ascend(ascent, control, *rest)))
         return ascents[-1][2:]
 
-    monkeypatch.setattr(sampling.Ascent, "__call__", recorded)
+    monkeypatch.setattr(Ascent, "__call__", recorded)
     model.sample(100, top_s=1, noise=0.1, sharpening=Sharpening(steps=30), seed=0)
     assert [path[0] for _, path, *_ in ascents] == [g for g in reversed(model.stack) if not isinstance(g, GMM)]
     for control, path, sharpened, before, after in ascents:
@@ -121,7 +122,7 @@ def test_sharpening_gains_more_the_longer_it_lasts(model):
 
 def test_a_sharpened_sample_does_not_depend_on_its_batch(model):
     control = tf.constant(np.random.default_rng(0).random((40, 12, 12, 1), dtype="float32"))
-    ascent = sampling.Ascent(model.levels[:1])
+    ascent = Ascent(model.levels[:1])
     whole, _, _ = ascent(control, 50, 0.01)
     part, _, _ = ascent(control[5:8], 50, 0.01)
     np.testing.assert_allclose(part, whole[5:8], atol=1e-4)

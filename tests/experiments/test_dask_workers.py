@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from dcgmm.architectures import file_name
-from dcgmm.experiments import runner
+from dcgmm.experiments import dask_workers
 
 ROOT = Path(__file__).parents[2]
 SIZES = {"train": 3000, "test": 300}
@@ -102,21 +102,21 @@ def test_calls_come_back_whatever_happens_to_others(tmp_path, monkeypatch):
     import calls
 
     kept, reported = {}, []
-    monkeypatch.setattr(runner.tqdm, "set_postfix_str", lambda self, text: reported.append(text))
-    failed = runner.run(calls.square, {"a": ((3,), 1), "b": ((4,), 1)}, kept.__setitem__, workers=1)
+    monkeypatch.setattr(dask_workers.tqdm, "set_postfix_str", lambda self, text: reported.append(text))
+    failed = dask_workers.run(calls.square, {"a": ((3,), 1), "b": ((4,), 1)}, kept.__setitem__, workers=1)
     assert (kept, failed) == ({"a": 9, "b": 16}, {})
     assert any("a 3" in text for text in reported)
-    failed = runner.run(calls.fail, {"c": ((), 1)}, kept.__setitem__, workers=1)
+    failed = dask_workers.run(calls.fail, {"c": ((), 1)}, kept.__setitem__, workers=1)
     assert str(failed["c"]) == "no such thing" and isinstance(failed["c"], ValueError)
-    runner.run(calls.threads, {"one": ((), 1), "two": ((), 2)}, kept.__setitem__, workers=1)
+    dask_workers.run(calls.threads, {"one": ((), 1), "two": ((), 2)}, kept.__setitem__, workers=1)
     assert (kept["one"], kept["two"]) == ("1", "2")
 
     once, always = tmp_path / "once", tmp_path / "always"
-    assert not runner.run(calls.die_once, {"d": ((str(once),), 1)}, kept.__setitem__, workers=1)
+    assert not dask_workers.run(calls.die_once, {"d": ((str(once),), 1)}, kept.__setitem__, workers=1)
     assert kept["d"] == "survived"
-    failed = runner.run(calls.die, {"e": ((str(always),), 1)}, kept.__setitem__, workers=1)
+    failed = dask_workers.run(calls.die, {"e": ((str(always),), 1)}, kept.__setitem__, workers=1)
     assert list(failed) == ["e"] and "e" not in kept
-    assert always.read_text().count("died") == runner.ATTEMPTS
+    assert always.read_text().count("died") == dask_workers.ATTEMPTS
 
 
 @pytest.fixture(scope="module")

@@ -112,9 +112,9 @@ def _train_missing(records, workers=None, scheduler=None):
     def keep(name, content):
         files.write(store.place(records[name]), content)
 
-    from dcgmm.experiments import runner  # Dask takes most of a second to import, and most notebooks train nothing
+    from dcgmm.experiments import dask_workers  # here, because Dask takes most of a second to import
 
-    failed = runner.run(train_record, calls, keep, workers, scheduler)
+    failed = dask_workers.run(train_record, calls, keep, workers, scheduler)
     if failed:
         errors = "\n".join(f"  {name}: {type(error).__name__}: {error}" for name, error in failed.items())
         raise TrainingsFailed(f"{len(failed)} of {len(records)} trainings failed:\n{errors}")
