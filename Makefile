@@ -6,12 +6,15 @@ EXPORT := --frozen --all-groups --extra=experiments --no-emit-project --no-annot
 READY := .venv/.ready
 LOCKED := --require-hashes --no-deps --no-build-isolation -r requirements.txt
 
-# Two at a time wait less for each other's processes; a file's tests, and a notebook's cells, stay together and in order.
-# By name, the longest files come early; xdist's own order, by number of tests, would leave them to the end.
+# Run two test processes. The tests of a file, and the cells of a notebook, run in one process and in order. Files start
+# by name, because the longest then start early.
 PARALLEL := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 # The examples in the docstrings of the library.
 EXAMPLES := dcgmm --doctest-modules --ignore=dcgmm/experiments
+
+# The commit that `make same-numbers` compares with.
+COMMIT := HEAD
 
 # Stages that the pipeline runs at a time; a notebook takes some 2 GB of memory.
 JOBS := 2
@@ -19,10 +22,10 @@ JOBS := 2
 # A stage of the pipeline is `python -m dcgmm.experiments ...`: that python must be the one in .venv.
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-# What comes from the user's shell must not change what runs here, ...
+# Ignore Python settings of the user's shell.
 unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 export KERAS_BACKEND := tensorflow
-# ... progress is shown when it happens, and only what helps is printed.
+# Show progress at once; hide notes of pip and TensorFlow.
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
@@ -60,7 +63,7 @@ test-long: export DCGMM_LONG := 1
 test-long: test ## The same with the long fault and kill suites at full counts
 
 same-numbers: $(READY) ## Declare that the code you changed gives the same numbers, bit by bit, so that nothing is trained again
-	.venv/bin/python -m dcgmm.experiments same-numbers
+	.venv/bin/python -m dcgmm.experiments same-numbers --commit $(COMMIT)
 
 bench: $(READY) ## Measure training, sampling and sharpening on this machine, against targets, into results/bench.csv
 	.venv/bin/python benchmarks/bench.py
@@ -107,7 +110,7 @@ endef
 each = .venv/bin/dvc stage list --name-only $(1) | grep $(2) | \
 	xargs -n 2 -P $(JOBS) .venv/bin/dvc --wait-for-lock repro --single-item
 
-# Prints the version of a Python that will do; else what it lacks, and fails.
+# Print the version of a usable Python. Otherwise print what is missing, and fail.
 define PROBE
 import platform, sys
 from importlib.util import find_spec
@@ -131,9 +134,9 @@ endif
 # The quick scale's dvc.lock holds other hashes on every kind of processor. It has to be a tracked file, because DVC refuses
 # a lock that git ignores. So git is told to overlook its changes.
 #
-# Always from scratch, with the mark written last, so that nothing of an interrupted set-up stays. uv takes seconds
-# where pip takes minutes, but does not read pip.conf: where that names a mirror or a proxy, and where uv fails, pip
-# does it. The build tools come first: no build fetches what is not locked.
+# An interrupted set-up begins again from scratch, because $(READY) is written last. uv takes seconds where pip takes
+# minutes, but uv does not read pip.conf: where pip.conf names a mirror or a proxy, and where uv fails, pip installs the
+# packages. The build tools come first, so that builds use only locked packages.
 $(READY): requirements.txt
 	@for python in $(if $(PYTHON),"$(PYTHON)",$(addprefix python,$(VERSIONS)) python3 python); do \
 		if answer=$$("$$python" -c "$$PROBE" 2>&1); then found=$$python; break; fi; \

@@ -1,7 +1,7 @@
 """In-painting of damaged images (Sec. II-B5), and which positions and pixels a damage touches."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,12 +10,9 @@ import tensorflow as tf
 from dcgmm.layers import GMM, Folding, MaxPooling
 from dcgmm.sampling import SamplingOptions
 
-if TYPE_CHECKING:
-    from dcgmm.model import DCGMM
 
-
-def inpaint(model: "DCGMM", x: Any, mask: Any = None, c: float = 1.0, **options: Any) -> np.ndarray:
-    """Complete damaged images; this is `DCGMM.inpaint`, where the arguments are described.
+def inpaint(model: keras.Model, x: Any, mask: Any = None, c: float = 1.0, **options: Any) -> np.ndarray:
+    """Complete damaged images by a `DCGMM`; see `DCGMM.inpaint` for the arguments.
 
     Example:
         >>> from dcgmm import load_pretrained

@@ -17,6 +17,12 @@ class Level:
         gmm: the GMM layer.
         lower: the layers between, from below, without the folding.
         folding: the Folding directly below the GMM layer. Default None: there is none.
+
+    Example:
+        >>> from dcgmm import DCGMM
+        >>> level = DCGMM.from_spec("2L-c").levels[0]
+        >>> level.log_scores(tf.zeros((3, 28, 28, 1))).shape
+        TensorShape([3, 11, 11, 25])
     """
 
     gmm: GMM

@@ -18,7 +18,7 @@ from dcgmm.sharpening import Sharpening
 from dcgmm.training import TrainingLoop
 from dcgmm.validation import ExpectedInput, check_count, max_magnitude
 
-# Products of an image and a component's parameter below which the parts of a batch cost more time than they save.
+# Below this number of products for an image, cutting a batch costs more time than it saves.
 MIN_PRODUCTS = 30_000
 
 
@@ -138,7 +138,7 @@ class DCGMM(OutlierDetection, TrainingLoop):
             annealing.build()
         self.moments = [Moments(layer.output_plane) for layer in self.gmm_layers]
         self.levels = pair_levels(self.stack)
-        self.descent = sampling.Descent(self.stack, self.levels)
+        self.descent = sampling.Descent(self.levels)
         n_classes = self.classifier.n_classes if self.classifier else None
         self.expected = ExpectedInput(self.image_shape, max_magnitude(self.gmm_layers), n_classes)
         self.input_spec = keras.layers.InputSpec(shape=(None, *self.image_shape))
@@ -387,7 +387,7 @@ class DCGMM(OutlierDetection, TrainingLoop):
             mask: where they are damaged, boolean (N, H, W) or (H, W). Default None: the model finds out.
             c: of Eq. 6, without a mask: smaller calls more positions damaged. Default 1.
             **options: top_s, noise, sharpening, seed and merge_prior, as in `sample`, but that noise is 0.1 by
-                default: a completed image is to be likely rather than typical.
+                default: a completed image should be likely rather than typical.
 
         Returns:
             An array (N, H, W, C).
@@ -412,5 +412,5 @@ class DCGMM(OutlierDetection, TrainingLoop):
         print_fn(table_of_layers(self.stack, self.image_shape))
 
     def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
-        """Save as Keras does; a `.keras` file appears at once, and equal models give equal bytes; see `saving.save`."""
+        """Save as Keras does, but a `.keras` file is never incomplete, and equal models give equal bytes."""
         saving.save(super().save, filepath, overwrite, **kwargs)

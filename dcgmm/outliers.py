@@ -78,7 +78,12 @@ class Moments(keras.layers.Layer):
 class OutlierDetection:
     """The methods of a model that compare an image with the training images; `DCGMM` inherits them.
 
-    The model provides `log_likelihood`, `expected`, and `moments`, one `Moments` for each GMM layer.
+    The model provides `log_likelihood`, `_likelihoods`, `expected`, and `moments`, one `Moments` for each GMM layer.
+
+    Example:
+        >>> from dcgmm import DCGMM
+        >>> issubclass(DCGMM, OutlierDetection)
+        True
     """
 
     log_likelihood: Callable[..., np.ndarray]

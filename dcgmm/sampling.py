@@ -1,7 +1,7 @@
 """Sampling: control signals travel from the top down to an image (Sec. II-A3, and II-B3 to II-B6)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from dcgmm.layers import GMM, LinearClassifier
-from dcgmm.levels import Level, pair_levels
+from dcgmm.levels import Level
 from dcgmm.sharpening import Ascent, Sharpening
 
 BATCH = 500
@@ -36,31 +36,57 @@ class SamplingOptions:
 
     top_s: int | Sequence[int | None] | None = None
     noise: float | Sequence[float] | None = None
-    sharpening: Sharpening | Mapping[str, Sharpening] | None = None
+    sharpening: Sharpening | Mapping[str, Sharpening | None] | None = None
     seed: int | None = None
     merge_prior: bool = False
 
+    def checked(self, n_layers: int, windows: Sequence[str]) -> "SamplingOptions":
+        """Return the options with one S and one noise for each GMM layer, and sharpening as a dict.
+
+        Args:
+            n_layers: the number of GMM layers.
+            windows: the names of the Folding and MaxPooling layers.
+
+        Raises:
+            ValueError: if an option is out of its range.
+
+        Example:
+            >>> SamplingOptions(top_s=1).checked(2, ["F1", "F3"]).noise
+            [1.0, 1.0]
+        """
+        top_s = _one_each(
+            "top_s", self.top_s, n_layers, lambda s: s is None or (isinstance(s, int | np.integer) and s > 0)
+        )
+        noise = 1.0 if self.noise is None else self.noise
+        noise = _one_each("noise", noise, n_layers, lambda scale: 0 <= scale < np.inf)
+        given = self.sharpening
+        sharpening = dict(given) if isinstance(given, Mapping) else dict.fromkeys(windows, given)
+        if unknown := set(sharpening) - set(windows):
+            raise ValueError(f"sharpening names {sorted(unknown)}, expected some of {sorted(windows)}")
+        for value in sharpening.values():
+            if not isinstance(value, Sharpening | None):
+                raise ValueError(f"sharpening takes a Sharpening, or a dict of them by layer name, received {value!r}")
+            if value and value.layer is not None and value.layer >= n_layers:
+                raise ValueError(f"the layer of sharpening must be below {n_layers}, received {value}")
+        return replace(self, top_s=top_s, noise=noise, sharpening=sharpening)
+
 
 class Descent:
-    """The way down through a chain of built layers.
+    """The way down through the levels of a chain of built layers.
 
     Args:
-        layers: the chain, from the image upwards.
-        levels: its levels. Default: `pair_levels` of the chain.
+        levels: the levels, from the lowest.
 
     Example:
         >>> from dcgmm import load_pretrained
         >>> model = load_pretrained("2L-c", "mnist")
-        >>> descent = Descent(model.stack)
-        >>> images, _ = descent.run(top_control(model.stack, 5), SamplingOptions(top_s=1, seed=0))
+        >>> images, _ = Descent(model.levels).run(top_control(model.stack, 5), SamplingOptions(top_s=1, seed=0))
         >>> images.shape
         (5, 28, 28, 1)
     """
 
-    def __init__(self, layers: Sequence[keras.layers.Layer], levels: Sequence[Level] | None = None) -> None:
-        self.layers = list(layers)
-        self.levels = list(pair_levels(layers) if levels is None else levels)
-        self.gmm_layers = [level.gmm for level in self.levels]
+    def __init__(self, levels: Sequence[Level]) -> None:
+        self.levels = list(levels)
         # The level of each Folding and MaxPooling layer, by the layer's name.
         self._level_of = {window.name: i for i, level in enumerate(self.levels) for window in level.windows}
         self._ascents: dict[tuple[str, int], Ascent] = {}
@@ -89,8 +115,9 @@ class Descent:
             ValueError: if an option is out of its range.
         """
         top = len(self.levels) - 1 if layer is None else layer
-        checked = _CheckedOptions(options, self.gmm_layers, list(self._level_of))
-        n, elements = len(control), max(getattr(layer, "n_gathered", 1) for layer in self.layers)
+        checked = options.checked(len(self.levels), list(self._level_of))
+        windows = [window for level in self.levels for window in level.windows]
+        n, elements = len(control), max([getattr(window, "n_gathered", 1) for window in windows], default=1)
         size = min(BATCH, max(1, MAX_ELEMENTS // elements))
         seeds = np.random.SeedSequence(options.seed).spawn(-(-n // size))
         images, by_batch = [], []
@@ -118,33 +145,12 @@ class Descent:
     def _ascent(self, window, sharpening):
         """Return the ascent of the signal that a Folding or MaxPooling has made, compiled once."""
         own = self._level_of[window.name]
-        if sharpening.layer is not None and sharpening.layer >= len(self.levels):
-            raise ValueError(f"the layer of sharpening must be below {len(self.levels)}, received {sharpening}")
         target = max(own, own if sharpening.layer is None else sharpening.layer)
         key = window.name, target
         if key not in self._ascents:
             path = [self.levels[own].from_window(window), *self.levels[own + 1 : target + 1]]
             self._ascents[key] = Ascent(path)
         return self._ascents[key]
-
-
-class _CheckedOptions:
-    """Sampling options that were checked, with one S and one noise for each GMM layer."""
-
-    def __init__(self, options, gmm_layers, windows):
-        n = len(gmm_layers)
-        self.top_s = _one_each(
-            "top_s", options.top_s, n, lambda s: s is None or (isinstance(s, int | np.integer) and s > 0)
-        )
-        noise = 1.0 if options.noise is None else options.noise
-        self.noise = _one_each("noise", noise, n, lambda scale: 0 <= scale < np.inf)
-        given = options.sharpening
-        self.sharpening = given if isinstance(given, dict) else dict.fromkeys(windows, given)
-        if unknown := set(self.sharpening) - set(windows):
-            raise ValueError(f"sharpening names {sorted(unknown)}, expected some of {sorted(windows)}")
-        if wrong := [s for s in self.sharpening.values() if not isinstance(s, Sharpening | None)]:
-            raise ValueError(f"sharpening takes a Sharpening, or a dict of them by layer name, received {wrong[0]!r}")
-        self.merge_prior = options.merge_prior
 
 
 def _one_each(name, value, n, valid):

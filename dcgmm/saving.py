@@ -7,15 +7,12 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
 from dcgmm import files
 from dcgmm.architectures import file_name
-
-if TYPE_CHECKING:
-    from dcgmm.model import DCGMM
 
 FOLDER = Path(__file__).parents[1] / "results" / "paper" / "models"
 
@@ -23,7 +20,7 @@ FOLDER = Path(__file__).parents[1] / "results" / "paper" / "models"
 def save(
     save_as_keras_does: Callable[..., None], filepath: files.FilePath, overwrite: bool = True, **kwargs: Any
 ) -> None:
-    """Save a model as Keras does; a `.keras` file appears at once, and equal models give equal bytes.
+    """Save a model as Keras does; a `.keras` file is complete or absent, and equal models give equal bytes.
 
     Args:
         save_as_keras_does: the model's `keras.Model.save`.
@@ -65,7 +62,7 @@ def _canonical_members(path):
     return members
 
 
-def load_pretrained(name: str, dataset: str, classes: str = "all") -> "DCGMM":
+def load_pretrained(name: str, dataset: str, classes: str = "all") -> keras.Model:
     """Return a committed model: the first repetition of a training at the paper's scale, 25 epochs.
 
     Args:

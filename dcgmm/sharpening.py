@@ -53,6 +53,13 @@ class Ascent:
 
     Args:
         levels: the levels that the signal passes through, the ascended one last.
+
+    Example:
+        >>> from dcgmm import load_pretrained
+        >>> ascent = Ascent(load_pretrained("2L-c", "mnist").levels[:1])
+        >>> sharpened, before, after = ascent(tf.fill((2, 28, 28, 1), 0.5), steps=5, rate=0.001)
+        >>> bool(tf.reduce_all(after > before))
+        True
     """
 
     def __init__(self, levels: Sequence[Level]) -> None:

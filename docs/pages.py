@@ -90,7 +90,7 @@ def write_notebook(notebook, dataset, folder):
     executed.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
     for cell in executed.cells:
         if cell.cell_type == "markdown":
-            # A source links to sources; what it became, to what these became on the same data set.
+            # Replace links to sources by links to the executed notebooks of the same data set.
             cell.source = re.sub(r"\]\((\d\d-[\w-]+)\.ipynb", rf"](\1-{dataset}.ipynb", cell.source)
 
     links = [

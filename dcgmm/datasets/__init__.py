@@ -81,7 +81,9 @@ def load_dataset(
 
 
 def fingerprint(name: str) -> str:
-    """One SHA-256 for a whole data set, made of its files' names and hashes; reads no file of MNIST and FashionMNIST.
+    """Return one SHA-256 for a data set, made of its files' names and hashes.
+
+    It reads no file of MNIST and FashionMNIST, whose hashes are known.
 
     Args:
         name: As for `load_dataset`.
@@ -123,7 +125,7 @@ def register(name: str, source: Any) -> None:
 
 
 def classes(name: str) -> list[int]:
-    """Labels that occur in a data set.
+    """Return the labels that occur in a data set.
 
     Args:
         name: As for `load_dataset`.

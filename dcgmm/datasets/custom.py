@@ -14,8 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pooch
+from sklearn.model_selection import train_test_split
 
 IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")  # the types that Keras reads
 
@@ -40,6 +42,10 @@ class NpzFile:
     """
 
     npz: Path
+
+    def __post_init__(self) -> None:
+        """Take a path as a text, too."""
+        object.__setattr__(self, "npz", Path(self.npz))
 
     def load(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return x_train, y_train, x_test, y_test: images (N, H, W, C), float32 in [0, 1], and labels (N,), int64.
@@ -115,7 +121,10 @@ class ImageFolder:
     test: Path | float = 0.2
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
+        """Check the arguments, and take a path as a text, too."""
+        object.__setattr__(self, "folder", Path(self.folder))
+        if isinstance(self.test, str):
+            object.__setattr__(self, "test", Path(self.test))
         if len(self.size) != 2 or self.channels not in (1, 3):
             raise ValueError(f"size is (H, W) and channels is 1 or 3, received {self.size} and {self.channels}")
         if not isinstance(self.test, Path) and not 0 < self.test < 1:
@@ -128,8 +137,6 @@ class ImageFolder:
             FileNotFoundError: if there is no such folder.
             ValueError: if it has no folders of classes, or they hold no images.
         """
-        from sklearn.model_selection import train_test_split
-
         x, y = self._read(self.folder)
         if isinstance(self.test, Path):
             return x, y, *self._read(self.test)
@@ -137,8 +144,6 @@ class ImageFolder:
         return x, y, x_test, y_test
 
     def _read(self, folder):
-        import keras
-
         batches = keras.utils.image_dataset_from_directory(
             folder,
             class_names=self._names(),

@@ -35,7 +35,12 @@ Source = Callable[[Path, list[str]], Iterator[Path]]
 
 
 class DatasetUnavailable(OSError):
-    """The error for files that no source has: it lists the sources' answers, and tells how to place files by hand."""
+    """The error for files that no source has: it lists the sources' answers, and tells how to place files by hand.
+
+    Example:
+        >>> issubclass(DatasetUnavailable, OSError)
+        True
+    """
 
 
 def fetch(name: str, cache: str | os.PathLike | None = None) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def load(folder: str | os.PathLike) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Images and labels of the four files of MNIST or FashionMNIST in a folder, as `load_dataset` returns them.
+    """Return the images and labels of four IDX files in a folder, as `load_dataset` returns those of MNIST.
 
     Example:
         >>> from dcgmm.datasets import fetch
@@ -20,10 +20,12 @@ def load(folder: str | os.PathLike) -> tuple[np.ndarray, np.ndarray, np.ndarray,
 
 
 def read_idx(path: str | os.PathLike) -> np.ndarray:
-    """Array of unsigned bytes in an IDX file: bytes 0, 0, 8, rank; the sizes as big-endian int32; the values.
+    """Return the array of an IDX file of unsigned bytes.
+
+    The file holds the bytes 0, 0, 8 and the rank, the sizes as big-endian int32, and the values.
 
     Raises:
-        ValueError: where these first bytes are others, or the file's length does not fit the sizes.
+        ValueError: if the first bytes differ from these, or the file's length does not fit the sizes.
 
     Example:
         >>> import tempfile

@@ -5,6 +5,8 @@ in it. A worker that dies costs its own call only, which another worker makes ag
 the process that started them, however it ends.
 """
 
+import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,19 +43,34 @@ def local_client(workers: int, threads: int = 1) -> Iterator[Client]:
     Yields:
         A Dask client of theirs.
     """
-    limits = dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"], str(threads))
-    with (
-        dask.config.set({"distributed.scheduler.allowed-failures": ATTEMPTS - 1}),
-        LocalCluster(
-            n_workers=workers,
+    limits = dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"], threads)
+    settings = {
+        "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
+        "distributed.nanny.pre-spawn-environ": limits,
+    }
+    environment = dict(os.environ)  # Dask puts the limits into that of this process, too
+    try:
+        with dask.config.set(settings), _local_cluster(workers) as cluster, Client(cluster) as client:
+            yield client
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+
+
+def _local_cluster(n):
+    try:
+        return LocalCluster(
+            n_workers=n,
             threads_per_worker=1,
             memory_limit=0,  # Dask would stop a worker that is large because TensorFlow is
-            dashboard_address=None,
-            env=limits,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+            dashboard_address=":0",
+            silence_logs=logging.CRITICAL,
+        )
+    except RuntimeError as error:
+        raise RuntimeError(
+            "the workers could not start. A script that trains must keep its own code under "
+            "`if __name__ == '__main__':`, because each worker imports the script"
+        ) from error
 
 
 def run(
@@ -93,6 +110,8 @@ def _make_calls(client, function, calls, keep, progress):
         name, text = event[1]
         if name in calls:
             running[name] = text
+            if progress.disable and len(calls) == 1:  # in a notebook: no bar there, so print
+                print(f"{name}{text}", file=sys.stderr, flush=True)
             shown = ", ".join(f"{name}{text}" for name, text in [*running.items()][:4])
             progress.set_postfix_str(shown + (f" and {len(running) - 4} more" if len(running) > 4 else ""))
 

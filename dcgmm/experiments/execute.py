@@ -56,7 +56,7 @@ def execute(name, dataset, scale):
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     nbformat.write(notebook, half)
-    os.replace(half, executed)
+    os.replace(half, executed)  # papermill wrote the file; `dcgmm.files` would wait for TensorFlow
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ EQUIVALENTS = Path(__file__).with_name("equivalent_fingerprints.txt")
 
 # A test holds the two lists together to what experiments/train.py imports, directly or not.
 TRAINING = (
+    "__init__.py",
     "annealing.py",
     "architectures.py",
     "datasets/__init__.py",
@@ -40,7 +41,6 @@ TRAINING = (
 # A training imports these modules, too, but they decide none of its numbers: files are verified by their hash, and
 # `datasets/custom.py`, which reads images of your own, is a key of its own in the records of such data.
 WITHOUT_NUMBERS = (
-    "__init__.py",
     "datasets/custom.py",
     "datasets/download.py",
     "experiments/__init__.py",
@@ -56,9 +56,12 @@ NOTEBOOKS = (
     "experiments/claims.py",
     "experiments/config.py",
     "experiments/execute.py",
+    "experiments/on_demand.py",
     "experiments/plotting.py",
     "experiments/report.py",
+    "experiments/spec.py",
     "experiments/statistics.py",
+    "experiments/store.py",
     "inpainting.py",
     "sharpening.py",
 )
@@ -79,26 +82,26 @@ def of_training(own_data: bool = False, package: Path = PACKAGE) -> dict[str, st
     return keys | {"reader": _canonical(_hash(("datasets/custom.py",), package))} if own_data else keys
 
 
-def declare(package: Path) -> list[str]:
-    """Note in equivalent_fingerprints.txt that this code gives the same numbers as that of another folder.
+def declare(keys: dict[str, str]) -> list[str]:
+    """Note in equivalent_fingerprints.txt that this code gives the same numbers as other code.
 
     Args:
-        package: the folder of the other package.
+        keys: the other code's `of_training(own_data=True)`.
 
     Returns:
         The hashes that were added.
     """
-    groups, added = _groups(), []
-    for modules in (TRAINING, ("datasets/custom.py",)):
-        old, new = _hash(modules, package), _hash(modules, PACKAGE)
-        group = next((group for group in groups if old in group), None)
-        if group is None:
-            groups.append(group := [old])
-        if new not in group:
-            group.append(new)
-            added.append(new)
+    groups, added = [list(group) for group in _groups()], []
+    for name, found in of_training(own_data=True).items():
+        if found != keys[name]:
+            groups = [group for group in groups if found not in group]  # other code's numbers were the same once
+            group = next((group for group in groups if keys[name] in group), None)
+            if group is None:
+                groups.append(group := [keys[name]])
+            group.append(found)
+            added.append(found)
     if added:
-        EQUIVALENTS.write_text("".join(" ".join(group) + "\n" for group in groups if len(group) > 1))
+        EQUIVALENTS.write_text("".join(" ".join(group) + "\n" for group in groups))
         _groups.cache_clear()
     return added
 

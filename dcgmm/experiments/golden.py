@@ -1,6 +1,7 @@
-"""Small trainings that use every part of the code that decides numbers, for comparing two versions of it bit by bit.
+"""Small trainings and data sets that use the code that decides numbers, to compare two versions of it bit by bit.
 
-`python -m dcgmm.experiments.golden` prints the hash of each training's weights and numbers as JSON.
+`python -m dcgmm.experiments.golden` prints JSON: the hash of each training's weights and numbers, and the hash of the
+arrays that each kind of file gives. Trainings use one thread, as in params.yaml.
 """
 
 import hashlib
@@ -14,8 +15,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
+from dcgmm import datasets
+from dcgmm.datasets import idx
 from dcgmm.experiments import fingerprint
 from dcgmm.experiments.config import root
 from dcgmm.experiments.evaluation import evaluate
@@ -48,15 +52,44 @@ class NumbersDiffer(RuntimeError):
 
 
 def hashes() -> dict[str, str]:
-    """Return a hash of the weights, the History and the reported numbers of each training in RECORDS."""
+    """Return a hash for each training in RECORDS, and one for each kind of file that images are read from."""
     rng = np.random.default_rng(0)
     x, y = rng.random((300, 14, 14, 1), dtype="float32"), np.arange(300) % 3
     found = {}
     for name, changes in RECORDS.items():
         model, history = fit_record(RECORD | changes, x, y)
-        found[name] = hashlib.sha256(b"".join(weights.tobytes() for weights in model.get_weights()))
-        found[name].update(json.dumps([history, evaluate(model, x, y, [0, 1])], sort_keys=True, default=float).encode())
-    return {name: hash_.hexdigest()[:16] for name, hash_ in found.items()}
+        numbers = json.dumps([history, evaluate(model, x, y, [0, 1])], sort_keys=True, default=float)
+        found[name] = _digest(*model.get_weights(), numbers.encode())
+    with tempfile.TemporaryDirectory() as folder:
+        found |= {name: _digest(*arrays) for name, arrays in _read_back(Path(folder)).items()}
+    return found
+
+
+def _digest(*contents):
+    hashed = hashlib.sha256()
+    for content in contents:
+        hashed.update(content if isinstance(content, bytes) else np.ascontiguousarray(content).tobytes())
+    return hashed.hexdigest()[:16]
+
+
+def _read_back(folder):
+    """Return the arrays that are read from small IDX files, from an `.npz` file and from folders of images."""
+    grey = np.random.default_rng(1).integers(0, 256, (30, 9, 8), dtype="uint8")
+    labels = np.arange(30, dtype="uint8") % 3
+    for part in ("train", "t10k"):
+        for kind, array in {"images-idx3": grey, "labels-idx1": labels}.items():
+            head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
+            (folder / f"{part}-{kind}-ubyte").write_bytes(head + array.tobytes())
+    np.savez(folder / "a.npz", x_train=grey, y_train=labels, x_test=grey, y_test=labels)
+    for i, (image, label) in enumerate(zip(grey, labels)):
+        (folder / "images" / str(label)).mkdir(parents=True, exist_ok=True)
+        keras.utils.save_img(folder / "images" / str(label) / f"{i}.png", image[..., None], scale=False)
+    x, y, *test = idx.load(folder)
+    return {
+        "IDX files": (*datasets.thinned(*datasets.select_classes(x, y, [0, 2]), 7), *test),
+        "an .npz file": datasets.NpzFile(folder / "a.npz").load(),
+        "folders of images": datasets.ImageFolder(folder / "images", size=(6, 6)).load(),
+    }
 
 
 def declare_same_numbers(commit: str = "HEAD") -> None:
@@ -69,18 +102,21 @@ def declare_same_numbers(commit: str = "HEAD") -> None:
         NumbersDiffer: if a training gives other weights or numbers; nothing is declared then.
     """
     with tempfile.TemporaryDirectory() as folder:
-        archive = subprocess.run(
-            ["git", "-C", str(root()), "archive", commit, "dcgmm"], check=True, capture_output=True
-        ).stdout
-        tarfile.open(fileobj=io.BytesIO(archive)).extractall(folder, filter="data")
+        archive = subprocess.run(["git", "-C", str(root()), "archive", commit, "dcgmm"], capture_output=True)
+        if archive.returncode:
+            raise NumbersDiffer(f"git has no code of {commit!r}: {archive.stderr.decode().strip()}")
+        tarfile.open(fileobj=io.BytesIO(archive.stdout)).extractall(folder, filter="data")
         before, after = (_hashes_of(Path(place)) for place in (folder, fingerprint.PACKAGE.parent))
         if different := [name for name, value in after.items() if before.get(name) != value]:
             raise NumbersDiffer(
                 f"this code and {commit}'s give other numbers for: {', '.join(different)}. Nothing was declared, "
                 "and `make figures` and `make paper` will train again."
             )
-        added = fingerprint.declare(Path(folder, "dcgmm"))
-    print(f"The same bits as {commit} in {len(after)} trainings. ", end="")
+        # The other code's own script knows which of its modules count.
+        script = Path(folder, "dcgmm", "experiments", "fingerprint.py")
+        subprocess.run([sys.executable, "-P", script, folder], check=True)
+        added = fingerprint.declare(json.loads(Path(folder, "training.json").read_text()))
+    print(f"The same bits as {commit} in {len(after)} trainings and readings. ", end="")
     print(f"Added to {fingerprint.EQUIVALENTS.name}: {', '.join(added)}" if added else "There was nothing to declare.")
 
 

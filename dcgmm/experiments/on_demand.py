@@ -43,22 +43,32 @@ def repetitions(
     """Return the metrics of every repetition of a training, a DataFrame with one row each; see `evaluate`."""
     training = Training(architecture, dataset, classes, scale, changes)
     asked = range(settings(scale)["repetitions"])
-    rows = [store.numbers(training, i) or store.read(_find_or_train(training, i), "metrics") for i in asked]
-    return pd.DataFrame(rows).rename_axis("repetition")
+    _train_if_allowed({f"{training.name} #{i}": training.record(i) for i in asked if not store.numbers(training, i)})
+    return pd.DataFrame([store.numbers(training, i) for i in asked]).rename_axis("repetition")
 
 
 def _find_or_train(training, repetition):
     """Return the path of a repetition's file that matches what is asked for."""
     if path := store.find(training, repetition):
         return path
-    if os.environ.get("DCGMM_TRAIN") == "never":
-        missing = training.record(repetition)
+    record = training.record(repetition)
+    _train_if_allowed({training.name: record})
+    return store.place(record)
+
+
+def _train_if_allowed(records):
+    if records and os.environ.get("DCGMM_TRAIN") == "never":
+        missing = next(iter(records.values()))
         raise RuntimeError(f"neither the store nor the committed models have {missing}, and DCGMM_TRAIN=never")
-    return store_repetition(training, repetition)
+    _train_missing(records)
 
 
 def store_repetition(training: Training, repetition: int = 0) -> Path:
-    """Train and evaluate one repetition, unless the store has it, and return its path in the store."""
+    """Train and evaluate one repetition, unless the store has it, and return its path in the store.
+
+    Raises:
+        TrainingsFailed: if the training failed, with its error.
+    """
     record = training.record(repetition)
     path = store.place(record)
     if not store.matches(path, record):

@@ -3,6 +3,7 @@
 import string
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -163,8 +164,10 @@ def publish(figure: plt.Figure, report: Report, name: str, caption: str, alt: st
     box = figure.get_tightbbox().padded(0.1)
     # Leave out the time of the run, because the same run must give the same bytes.
     png = {"metadata": {"Software": None}, "pil_kwargs": {"optimize": True}}
-    figure.savefig(path.with_suffix(".png"), bbox_inches=box, **png)
-    figure.savefig(path.with_suffix(".pdf"), bbox_inches=box, metadata={"CreationDate": None})
+    kinds: dict[str, dict[str, Any]] = {"png": png, "pdf": {"metadata": {"CreationDate": None}}}
+    for kind, options in kinds.items():
+        with files.replacing(path.with_suffix(f".{kind}")) as file:
+            figure.savefig(file, format=kind, bbox_inches=box, **options)
     plt.close(figure)
     caption = f"{caption} {replace(report, instance=models or report.instance).provenance}"
     files.write(path.with_suffix(".md"), f"![{alt}]({name}.png)\n\n{caption}\n")

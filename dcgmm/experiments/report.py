@@ -91,7 +91,7 @@ def judge(report: Report, claim: str, checks: Iterable[bool], numbers: str, repe
         claim: a key of `CLAIMS`, such as `"C5"`.
         checks: booleans, the parts of the claim: it is kept where all hold, partly kept where some do.
         numbers: a sentence or two with the numbers that decide; `statistics.describe` puts intervals into it.
-        repetitions: how many of each training they rest on, which is added to them; 0 where they rest on none.
+        repetitions: the number of repetitions behind the numbers; it is appended to the text. 0: nothing is appended.
             Default: as many as the scale has.
     """
     n = report.repetitions if repetitions is None else repetitions

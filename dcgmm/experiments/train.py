@@ -54,7 +54,10 @@ def train_record(
     if source:
         datasets.register(record["dataset"], custom.from_settings(*source))
     if datasets.fingerprint(record["dataset"]) != record["data"]:
-        raise RuntimeError(f"{record['dataset']} is not what it was, or elsewhere, when this training was asked for")
+        raise RuntimeError(
+            f"{record['dataset']} is not what it was: its files have another hash than when this training was "
+            "requested, or than on the machine that requested it"
+        )
     x, y, x_test, y_test = _arrays(record["dataset"], record["data"])
     x, y = datasets.thinned(*datasets.select_classes(x, y, record["classes"]), record.get("images"))
     model, history = fit_record(record, x, y, report)

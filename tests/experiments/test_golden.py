@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from dcgmm import DCGMM, experiments
-from dcgmm.experiments import fingerprint
+from dcgmm.experiments import fingerprint, store
 
 ROOT = Path(__file__).parents[2]
 
@@ -126,6 +126,12 @@ def code_of(project):
 OBJECTIVE = "tf.matmul(scores, neighbourhood, transpose_b=True), 1)"
 
 
+def test_the_committed_trainings_are_of_this_code():
+    code = fingerprint.of_training()["code"]
+    models = sorted((ROOT / "results" / "paper" / "models").rglob("*.keras"))
+    assert models and {store.read(path, "record")["code"] for path in models} == {code}, "run `make same-numbers`"
+
+
 def test_a_comment_and_a_docstring_change_no_fingerprint_and_a_character_of_the_objective_does(project):
     before = code_of(project)
     change(project, "        side = math.isqrt", "        # The side of the torus.\n        side = math.isqrt")
@@ -148,7 +154,9 @@ def test_the_same_numbers_are_declared_and_other_numbers_are_not(project):
     assert code_of(project)["training"] != before
     declared = declare()
     assert declared.returncode == 0, declared.stderr
-    assert "The same bits as HEAD in 5 trainings. Added to equivalent_fingerprints.txt: " in declared.stdout
+    assert (
+        "The same bits as HEAD in 8 trainings and readings. Added to equivalent_fingerprints.txt: " in declared.stdout
+    )
     assert code_of(project)["training"] == before
 
     known = (project / "dcgmm" / "experiments" / "equivalent_fingerprints.txt").read_bytes()

@@ -159,8 +159,9 @@ def test_sharpening_can_be_chosen_for_each_layer_and_ascends_the_layer_that_is_n
     assert not np.allclose(next_above["F1"], upper["F1"])
     for named in (lower, upper):  # layer 0 lies below F3, so F3 ascends the next one above it, as by default
         np.testing.assert_array_equal(next_above["F3"], named["F3"])
-    with pytest.raises(ValueError, match="the layer of sharpening must be below 2, received"):
-        sharpened(Sharpening(0, layer=2))
+    for refused in (Sharpening(0, layer=2), {"F3": Sharpening(0, layer=2)}):
+        with pytest.raises(ValueError, match="the layer of sharpening must be below 2, received"):
+            model.variants(striped_images(1)[0], layer=0, sharpening=refused)
     with pytest.raises(ValueError, match=r"sharpening names \['F9'\], expected some of \['F1', 'F3'\]"):
         sharpened({"F9": Sharpening()})
 
