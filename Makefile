@@ -1,5 +1,5 @@
 # Each target does its own set-up: from a fresh clone with git, make and a Python, `make figures` is all it takes.
-# tests/test_environment.py holds VERSIONS and EXPORT to pyproject.toml and requirements.txt.
+# tests/test_environment.py checks VERSIONS and EXPORT against pyproject.toml and requirements.txt.
 
 VERSIONS := 3.13 3.12 3.11
 EXPORT := --frozen --all-groups --extra=experiments --no-emit-project --no-annotate --no-header
@@ -7,7 +7,7 @@ READY := .venv/.ready
 LOCKED := --require-hashes --no-deps --no-build-isolation -r requirements.txt
 
 # Run two test processes. The tests of a file, and the cells of a notebook, run in one process and in order. Files start
-# by name, because the longest then start early.
+# in the order of their names, because the longest then start early.
 PARALLEL := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 # The examples in the docstrings of the library.
@@ -92,9 +92,9 @@ clean: ## Remove the environment, the quick results and the site (.venv, results
 	rm -rf .venv results/quick site docs/api docs/notebooks
 	@echo "Removed .venv, results/quick and site. The data cache, results/store and results/paper are untouched."
 
-# $(call repro,FILE,FOLDER): run what is out of date, list what there is, and say so where nothing was out of date. Alone,
-# `dvc repro` does the same, but one stage after the other, and without the grid, which wastes no core's time between
-# the training stages.
+# $(call repro,FILE,FOLDER): run the stages that are out of date, list the results, and tell if nothing was out of date.
+# `dvc repro` alone does the same, but it runs one stage after the other. It does not use the grid, which keeps all cores
+# busy between the training stages.
 define repro
 @touch .venv/started
 @$(RUN) && .venv/bin/dvc status --quiet $(1) || { .venv/bin/dvc repro $(1):data $(1):code && \
@@ -132,7 +132,7 @@ ifneq ($(shell { .venv/bin/python -c "print(open('$(READY)').read())"; } 2>/dev/
 endif
 
 # The quick scale's dvc.lock holds other hashes on every kind of processor. It has to be a tracked file, because DVC refuses
-# a lock that git ignores. So git is told to overlook its changes.
+# a lock that git ignores. So git is told to ignore only its changes.
 #
 # An interrupted set-up begins again from scratch, because $(READY) is written last. uv takes seconds where pip takes
 # minutes, but uv does not read pip.conf: where pip.conf names a mirror or a proxy, and where uv fails, pip installs the

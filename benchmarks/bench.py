@@ -1,7 +1,7 @@
-"""`make bench`: what training, sampling and sharpening cost on this machine, as ratios measured in one run.
+"""`make bench`: the cost of training, sampling and sharpening on this machine, as ratios measured in one run.
 
-Every instance runs in a process of its own, so that its peak memory is its own. Prints its tables and writes them to
-results/bench.csv and others beside it, bench_*.csv.
+Every instance runs in a process of its own, so that its peak memory is its own. It prints its tables and writes them to
+results/bench.csv and to bench_*.csv beside it.
 """
 
 import heapq
@@ -29,7 +29,7 @@ TARGETS_MS = {"1L": 0.5, "2L-a": 1, "2L-b": 1, "2L-c": 2.7, "2L-d": 0.5, "2L-e":
 
 
 def seconds(function, repeat=3):
-    """Return the shortest of some runs, after one that compiles."""
+    """Return the time of the shortest of some runs, after a first run that compiles."""
     function()
     times = []
     for _ in range(repeat):
@@ -40,7 +40,7 @@ def seconds(function, repeat=3):
 
 
 def bench_large_product():
-    """Return the rate of large products on all cores, which the library would leave to one."""
+    """Return the rate of large products on all cores; the library uses one core for an operation."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(os.cpu_count())
@@ -50,7 +50,7 @@ def bench_large_product():
 
 
 def products_per_step(model, batch_size=100):
-    """Return the floating-point operations of a step's matrix products or convolutions: two, forwards and backwards."""
+    """Return the floating-point operations of a step: two products a layer, each forwards and backwards."""
     return sum(
         2 * 2 * 2 * batch_size * np.prod(layer.output_plane) * layer.n_features * layer.n_components
         for layer in model.gmm_layers
@@ -72,7 +72,7 @@ class Clock(keras.callbacks.Callback):
 
 
 def epoch_seconds(model, x, epochs=4):
-    """Return the time of the first epoch, which compiles, the shortest of the others, and the rest of a whole fit."""
+    """Return three times: the first epoch, which compiles, the shortest of the others, and the rest of a whole fit."""
     clock, start = Clock(), time.perf_counter()
     model.fit(x, epochs=epochs, verbose=0, callbacks=[clock])
     return clock.seconds[0], min(clock.seconds[1:]), time.perf_counter() - start - sum(clock.seconds)
@@ -123,7 +123,7 @@ def bench_with_use_cores(name, cores):
 
 
 def bench_threads():
-    """Return the time of a step with one thread, in ms, of all that is trained, and of smaller batches."""
+    """Return the time of a step with one thread, in ms, for every trained architecture and for smaller batches."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -159,7 +159,7 @@ def bench_em():
     target = em.score(flat_test)
 
     class Race(Clock):
-        """Stops the clock while it looks at the held-out images, and the training where it has won."""
+        """Leaves the evaluation on held-out images out of the time, and stops the training at the target."""
 
         def on_epoch_end(self, epoch, logs=None):
             super().on_epoch_end(epoch)
@@ -190,14 +190,14 @@ def bench_scaling():
 
 
 def bench_memory():
-    """Watch the memory of a process from a few to many epochs of one fit."""
+    """Return the peak memory of a process after few and after many epochs of one fit."""
     x, *_ = load_dataset("mnist")
     model = DCGMM.from_spec("1L")
     model.compile()
     peaks = []
 
     class Watch(keras.callbacks.Callback):
-        """Notes what was needed until the end of an epoch."""
+        """Notes the peak memory at the end of some epochs."""
 
         def on_epoch_end(self, epoch, logs=None):
             if epoch + 1 in (2, 20, 60):
@@ -212,7 +212,7 @@ GRID = {"architectures": ["2L-c", "2L-e", "1L"], "ablations": [], "epochs": 3, "
 
 
 def bench_grid(threads, workers):
-    """Time a grid of short trainings, and watch the largest of its processes."""
+    """Time a grid of short trainings, and measure the peak memory of its largest process."""
     root = Path(__file__).parents[1]
     block = paper_scale() | GRID | {"threads": int(threads)}
     with tempfile.TemporaryDirectory() as folder:
@@ -227,16 +227,16 @@ def bench_grid(threads, workers):
 
 
 def plan(ms, overhead, efficiency, workers=(1, 2, 8, 64, 1000)):
-    """Return what some numbers of workers make of the paper's ten repetitions, those that take longest first.
+    """Return the time of the paper's ten repetitions on some numbers of workers, if the longest trainings start first.
 
     Args:
         ms: time of a training step with one thread, by specification.
-        overhead: what a training takes beside its steps, in seconds.
-        efficiency: how much of its speed a core keeps while the others work.
-        workers: the numbers.
+        overhead: the time of a training beside its steps, in seconds.
+        efficiency: the share of its speed that a core keeps while the others work.
+        workers: the numbers of workers.
     """
     block = paper_scale()
-    steps = {"all": 600, "0-4": 300}  # an epoch
+    steps = {"all": 600, "0-4": 300}  # in an epoch
     cells = [(name, classes, {}) for name in block["architectures"] for classes in steps]
     cells += [(ablation["architecture"], "0-4", ablation.get("changes", {})) for ablation in block["ablations"]]
     hours = []
@@ -308,7 +308,7 @@ def with_and_without_use_cores():
 
 
 def past_this_machine():
-    """Measure how trainings share cores and batches, and plan the paper's scale by that."""
+    """Measure how trainings share cores and batches, and estimate from it the time of the paper's scale."""
     measured = in_own_process("threads")
     ms, batch = measured["ms"], pd.DataFrame(measured["batches"])
     batch["times as fast"] = batch.groupby("instance")["ms/step"].transform("first") / batch["ms/step"]

@@ -1,4 +1,4 @@
-"""The annealed training objective of [7]: components on a torus learn with their neighbours, less and less."""
+"""The annealed training objective of [7]: components on a torus learn with neighbours, in a shrinking radius."""
 
 import math
 from typing import Any

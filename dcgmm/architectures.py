@@ -59,7 +59,7 @@ def resolve(name_or_spec: str) -> str:
 
 
 def file_name(name_or_spec: str) -> str:
-    """Return an architecture's name in a form that fits a file's.
+    """Return an architecture's name in a form that can name a file.
 
     Example:
         >>> file_name("2L-c C(10)")
@@ -77,7 +77,7 @@ _LAYERS: dict[str, tuple[Any, Callable[..., dict[str, Any]]]] = {
 
 
 def spec_parts(spec: str) -> list[str]:
-    """Return the layers of a specification as texts, however it is spaced.
+    """Return the layers of a specification as a list of texts; spaces do not matter.
 
     Example:
         >>> spec_parts("F(8,8,2,2)G(25)")
@@ -96,7 +96,7 @@ def layers_from_spec(spec: str, **gmm_arguments: Any) -> list[keras.layers.Layer
         **gmm_arguments: arguments of every `GMM` other than K.
 
     Raises:
-        ValueError: naming the part that cannot be read.
+        ValueError: if a part cannot be read; the message names it.
 
     Example:
         >>> [layer.name for layer in layers_from_spec("F(8,8,2,2) G(25)")]

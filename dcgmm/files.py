@@ -12,12 +12,12 @@ FilePath = str | os.PathLike[str]
 
 @contextmanager
 def replacing(path: FilePath) -> Iterator[BinaryIO]:
-    """Open a file to be written beside `path`, and rename it to `path` when all of it is on the disk.
+    """Open a temporary file beside `path` for writing, and rename it to `path` when all of it is on the disk.
 
-    The file beside is named `.<name>.<process id>`. After an error it is removed, and `path` is as it was.
+    The temporary file is named `.<name>.<process id>`. After an error it is removed, and `path` is as it was.
 
     Args:
-        path: the file to write; its folder is made where it is missing.
+        path: the file to write; its folder is created if it is missing.
 
     Yields:
         The binary file to write to.

@@ -57,9 +57,9 @@ def _pixels_of_mask(mask, images):
 
 
 def damaged_share(layers: Sequence[keras.layers.Layer], mask: np.ndarray) -> list[np.ndarray]:
-    """Return, for each GMM layer from the lowest, how much of what a position sees is masked, from 0 to 1.
+    """Return the masked share of each position's input, from 0 to 1, for each GMM layer from the lowest.
 
-    Where windows overlap, a layer above the lowest sees some pixels several times, and counts them as often.
+    Where windows overlap, some pixels reach a layer above the lowest several times, and count as often.
 
     Args:
         layers: a chain of built layers.
@@ -88,7 +88,7 @@ def damaged_share(layers: Sequence[keras.layers.Layer], mask: np.ndarray) -> lis
 
 
 def covered_pixels(layers: Sequence[keras.layers.Layer], positions: np.ndarray) -> np.ndarray:
-    """Return which pixels some of the lowest GMM layer's positions cover.
+    """Return the pixels that the given positions of the lowest GMM layer cover.
 
     Args:
         layers: a chain of built layers.

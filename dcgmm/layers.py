@@ -115,7 +115,7 @@ class Folding(_Window):
         self._covered = rank < self.coverage[:, None]
         self._covering = order[np.where(self._covered, starts[:, None] + rank, 0)]
         self.n_gathered = self._covering.size  # elements of one sample on the way down, before their mean
-        # From about three windows on each element, a convolution is faster than a copy of the windows (`make bench`).
+        # If three or more windows cover an element, a convolution is faster than a copy of the windows (`make bench`).
         self.overlapping = windows.size >= 3 * elements.size
         uncovered = int(np.sum(self.coverage == 0))
         if uncovered:

@@ -11,7 +11,7 @@ from dcgmm.layers import GMM, Folding
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """A GMM layer together with what lies between it and the GMM layer below it, or the image.
+    """A GMM layer together with the layers between it and the next GMM layer below it, or the image.
 
     Args:
         gmm: the GMM layer.
@@ -51,7 +51,7 @@ def pair_levels(layers: Sequence[keras.layers.Layer]) -> list[Level]:
     """Return the levels of a chain of layers, a list of one `Level` for each GMM layer, from the lowest.
 
     Args:
-        layers: the chain, from the image upwards; what is above the highest GMM layer belongs to no level.
+        layers: the chain, from the image upwards; layers above the highest GMM layer belong to no level.
 
     Example:
         >>> from dcgmm import MaxPooling

@@ -34,7 +34,7 @@ class DCGMM(OutlierDetection, TrainingLoop):
         layers: a list of `Folding`, `MaxPooling` and `GMM` layers, from the image upwards; the last one is a GMM, or
             a `LinearClassifier` on top of one.
         input_shape: (H, W, C) of one image.
-        seed: of the centroids' start and of the batches' order; None draws a fresh one. Default 0.
+        seed: an integer for the start of the centroids and the order of the batches. None: a fresh one. Default 0.
         annealing: the arguments of `Annealing` other than K, as a dict. Default: those of [7].
         centroid_phase: the share of the epochs in which only centroids adapt, in [0, 1]. Default 0.4.
         rates: the factors on the gradients of centroids, scales and raw weights, each ≥ 0; with an optimizer that
@@ -272,7 +272,7 @@ class DCGMM(OutlierDetection, TrainingLoop):
 
     @property
     def n_parts(self) -> int:
-        """Into how many parts a batch is cut: one where there is little to do, or several devices share it."""
+        """The number of parts into which a batch is cut: one if there is little to do, or several devices share it."""
         products = sum(math.prod(g.output_plane) * g.n_features * g.n_components for g in self.gmm_layers)
         return parallel.n_parts() if products >= MIN_PRODUCTS and self._n_devices == 1 else 1
 
@@ -302,20 +302,20 @@ class DCGMM(OutlierDetection, TrainingLoop):
         """Draw images from the top layer downwards (Sec. II-B3), of given classes where there is a classifier (II-B4).
 
         Args:
-            n: how many.
+            n: the number of images.
             labels: a class for all samples, or one for each (n,). Default None: the top GMM draws from π.
             top_s: S of top-S sampling in the GMM layers that a control signal reaches: an integer for all, or one for
                 each GMM layer, from the lowest. Default: 1 with labels, else None, the full distribution.
             noise: factor on the Gaussians' drawn noise, one for all GMM layers or one for each, from the lowest; 1 is
                 as modelled. Where precisions stand at their bound, noise is an artefact of that bound, and a small
-                factor shows the model better. With 0 in the lowest layer, samples that chose the same components
-                are equal. Default: 0.1 with labels (with 1, fewer than nine in ten conditional samples of MNIST were
-                of their class, with 0.1 all were), else 1.
+                factor shows the model better. With 0 in the lowest layer, samples with the same components are equal.
+                Default: 0.1 with labels, else 1. (With 1, fewer than nine in ten conditional samples of MNIST were of
+                their class; with 0.1 all were.)
             sharpening: a `Sharpening` for every Folding and MaxPooling layer, or a dict of them by layer name (as in
                 `summary`). Default None, off.
             seed: an integer. Default None, a fresh one each time.
             merge_prior: whether control signals are multiplied by each layer's π (Sec. V). Default False.
-            return_likelihoods: whether to return also what sharpening did. Default False.
+            return_likelihoods: whether to return also the log-likelihoods before and after sharpening. Default False.
 
         Returns:
             An array (n, H, W, C), not clipped to the range of the training images. With `return_likelihoods` also a
@@ -348,8 +348,8 @@ class DCGMM(OutlierDetection, TrainingLoop):
             x: templates (N, H, W, C).
             n: variants of each. Default 1.
             layer: L̂, the GMM layer that chooses its components by the template's activities, by its index from the
-                lowest, 0; the layers below it choose by control signals. 0 is closest to the template. The number of
-                GMM layers means no template at all: the top layer draws from π. (Eq. 10 is misprinted; see
+                lowest, 0; the layers below it choose by control signals. 0 is closest to the template. If it is the
+                number of GMM layers, there is no template: the top layer draws from π. (Eq. 10 is misprinted; see
                 results/ERRATA.md.) Default: the top layer.
             **options: top_s, noise, sharpening, seed and merge_prior, as in `sample`.
 
@@ -374,27 +374,27 @@ class DCGMM(OutlierDetection, TrainingLoop):
         return images.reshape(len(x), n, *self.image_shape)
 
     def inpaint(self, x: Any, mask: Any = None, c: float = 1.0, **options: Any) -> np.ndarray:
-        """Complete damaged images (Sec. II-B5), finding the damage by Eq. 6 where no mask is given.
+        """Complete damaged images (Sec. II-B5), and find the damage by Eq. 6 if no mask is given.
 
         The top layer draws from its activities (Eq. 8). Below, positions that are inliers keep their activities, and
-        outliers take the control signal from above (Eq. 9; the paper's sentence before it says the reverse). Pixels
-        that only inlier positions of the lowest GMM layer cover are returned as they came; with a mask, all pixels
-        outside it are. Without one, what looks ordinary cannot be found: a black hole in a black background is more
-        likely than most strokes.
+        outliers take the control signal from above (Eq. 9; the paper's sentence before it says the reverse). With a
+        mask, all pixels outside it are returned as they came. Without a mask, pixels that only inlier positions of the
+        lowest GMM layer cover are returned as they came, but damage that looks ordinary cannot be found: a black hole
+        in a black background is more likely than most strokes.
 
         Args:
             x: damaged images (N, H, W, C).
-            mask: where they are damaged, boolean (N, H, W) or (H, W). Default None: the model finds out.
-            c: of Eq. 6, without a mask: smaller calls more positions damaged. Default 1.
-            **options: top_s, noise, sharpening, seed and merge_prior, as in `sample`, but that noise is 0.1 by
-                default: a completed image should be likely rather than typical.
+            mask: where they are damaged, boolean (N, H, W) or (H, W). Default None: the model finds the damage.
+            c: the c of Eq. 6, used without a mask; with a smaller c, more positions count as damaged. Default 1.
+            **options: top_s, noise, sharpening, seed and merge_prior, as in `sample`, but noise is 0.1 by default,
+                because a completed image should be likely rather than typical.
 
         Returns:
             An array (N, H, W, C).
 
         Raises:
             RuntimeError: without a mask, before `fit` or `calibrate`.
-            ValueError: without a mask, where the first filter is the whole image: there is no part to trust.
+            ValueError: without a mask, if the first filter covers the whole image: no part can be trusted then.
 
         Example:
             >>> from dcgmm import load_pretrained

@@ -1,4 +1,4 @@
-"""Outliers: what a layer finds much less likely than it found the training images (Sec. II-B2, Eq. 6)."""
+"""Outliers: images, or parts of them, that are much less likely than the training images (Sec. II-B2, Eq. 6)."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -46,7 +46,7 @@ class Moments(keras.layers.Layer):
             state.assign(tf.zeros(state.shape))
 
     def update(self, counts: Sequence[int], means: Sequence[np.ndarray], variances: Sequence[np.ndarray]) -> None:
-        """Take in the log-likelihoods of some batches of images, by number, mean and variance (h, w) of each batch.
+        """Add the log-likelihoods of some batches: the number of images, mean and variance (h, w) of each batch.
 
         Source: T. F. Chan, G. H. Golub, R. J. LeVeque, Updating formulae and a pairwise algorithm for computing sample
         variances, 1979.
@@ -64,7 +64,7 @@ class Moments(keras.layers.Layer):
         """Return (L − mean) / sd for log-likelihoods (N, h, w); a position is an inlier (Eq. 6) where this is ≥ −c.
 
         Raises:
-            RuntimeError: before any image was taken in.
+            RuntimeError: if no images were added yet.
         """
         count = self.count.numpy()
         if not count:
@@ -93,8 +93,9 @@ class OutlierDetection:
     def standardised_scores(self, x: Any, layer: int | None = None, batch_size: int = 500) -> np.ndarray:
         """Return the log-likelihood in standard deviations from its mean over the training images, (N,).
 
-        Where the layer has several positions, each is standardised on its own and their mean is returned. This is
-        what `outliers.roc` and `outliers.auc` take. For the arguments see `log_likelihood`, for errors `inliers`.
+        Where the layer has several positions, each is standardised on its own and their mean is returned.
+        `outliers.roc` and `outliers.auc` take these scores. For the arguments see `log_likelihood`, for errors
+        `inliers`.
 
         Example:
             >>> from dcgmm import load_pretrained
@@ -106,7 +107,7 @@ class OutlierDetection:
     def calibrate(self, x: Any, batch_size: int = 500) -> None:
         """Gather mean and variance of each layer's log-likelihood per position over images x (Sec. II-B2).
 
-        `fit` does this with its training images at its end; a checkpoint that was saved before needs it after loading.
+        `fit` does this at its end with the training images. Call it on a checkpoint that was saved during `fit`.
 
         Args:
             x: images (N, H, W, C), or a `tf.data.Dataset` of batches of them.
@@ -126,7 +127,7 @@ class OutlierDetection:
         self.gather_moments(batches)
 
     def gather_moments(self, batches: tf.data.Dataset) -> None:
-        """Do what `calibrate` does, with a data set of batches that were checked, tuples with the images first."""
+        """Calibrate with a data set of checked batches; each batch is a tuple with the images first."""
         for moments in self.moments:
             moments.reset()
         gathered = [(len(images), self._batch_moments(images)) for images, *_ in batches]
@@ -172,11 +173,11 @@ class OutlierDetection:
 def roc(
     inliers: np.ndarray, outliers: np.ndarray, c: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the ROC-like curve of Fig. 3: what is kept and what is rejected as c of Eq. 6 varies.
+    """Return the ROC-like curve of Fig. 3: the inliers kept and the outliers rejected as c of Eq. 6 varies.
 
     Args:
         inliers: standardised log-likelihoods (N,) of images like the training images, from `DCGMM.standardised_scores`.
-        outliers: those of other images (M,).
+        outliers: standardised log-likelihoods (M,) of other images.
         c: thresholds, in standard deviations. Default: 81 values in [−2, 2], the paper's range.
 
     Returns:

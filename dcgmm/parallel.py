@@ -1,4 +1,4 @@
-"""Parts of a batch side by side: each core works on a part of its own, where TensorFlow gives an operation one thread.
+"""Parts of a batch side by side: if TensorFlow gives each operation one thread, each core works on its own part.
 
 The operations of a DCGMM are many and small. With several threads in each operation, the threads mostly wait.
 """
@@ -11,7 +11,7 @@ from itertools import pairwise
 import joblib
 import tensorflow as tf
 
-# Of a batch of 100 images, more parts would be too small to be worth their overhead.
+# With more parts, each part of a batch of 100 images would be too small to be worth its overhead.
 MAX_PARTS = 4
 
 
@@ -20,10 +20,11 @@ def use_cores() -> bool:
 
     It changes settings of the whole process. TensorFlow gives each operation one thread; then a model cuts its batches
     into parts, one for each core, up to four. And Python's garbage collection no longer looks at the million
-    objects that TensorFlow's import has made. Results are equal within float32 rounding without this call, only slower.
+    objects that TensorFlow's import has made. Without this call, `fit` is slower, and its results are equal within
+    float32 rounding.
 
-    A number of threads that somebody has set is kept (`TF_NUM_INTRAOP_THREADS`, or
-    `tf.config.threading.set_intra_op_parallelism_threads`), and so are the threads of a TensorFlow that has started.
+    It keeps a number of threads that was set before (by `TF_NUM_INTRAOP_THREADS` or
+    `tf.config.threading.set_intra_op_parallelism_threads`). If TensorFlow has started, it keeps its threads, too.
 
     Returns:
         Whether operations have one thread, so that batches are cut into parts.
@@ -44,7 +45,7 @@ def use_cores() -> bool:
 
 
 def n_parts() -> int:
-    """Return into how many parts to cut a batch: as many as cores, up to 4, if an operation has one thread, else 1.
+    """Return the number of parts to cut a batch into: one per core, up to 4, if an operation has one thread, else 1.
 
     Example:
         >>> 1 <= n_parts() <= MAX_PARTS

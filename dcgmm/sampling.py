@@ -19,7 +19,7 @@ MAX_ELEMENTS = 2**27
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """What `DCGMM.sample`, `variants` and `inpaint` can be told about the way down.
+    """The options of `DCGMM.sample`, `variants` and `inpaint` for the way down.
 
     Args:
         top_s: S of top-S sampling, an integer for all GMM layers that a control signal reaches, or one for each GMM
@@ -170,7 +170,7 @@ def top_control(layers: Sequence[keras.layers.Layer], n: int, labels: Any = None
             the signal has no weight, and the top GMM layer draws from π.
 
     Raises:
-        ValueError: if there are labels but no classifier, or labels that are no classes of it.
+        ValueError: if there are labels but no classifier, or a label is not one of its classes.
 
     Example:
         >>> from dcgmm import load_pretrained

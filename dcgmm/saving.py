@@ -74,7 +74,7 @@ def load_pretrained(name: str, dataset: str, classes: str = "all") -> keras.Mode
         A `DCGMM`.
 
     Raises:
-        FileNotFoundError: if there is no such model; the message names those that there are.
+        FileNotFoundError: if there is no such model; the message names the existing ones.
 
     Example:
         >>> model = load_pretrained("2L-c", "mnist")

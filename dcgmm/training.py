@@ -27,7 +27,7 @@ class TrainingLoop(keras.Model):
     built: bool
 
     def _prepare_training(self) -> None:
-        """Create what the loop counts, once the layers are there."""
+        """Create the running means and the phase gate; the layers must exist."""
         self._trackers = [keras.metrics.Mean(name="loss")]
         self._trackers += [keras.metrics.Mean(name=f"log_likelihood_{i}") for i in range(len(self.gmm_layers))]
         self._accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy") if self.classifier else None
@@ -46,10 +46,10 @@ class TrainingLoop(keras.Model):
         Args:
             optimizer: a Keras optimizer. Default: plain SGD, since the paper finds Adam and RMSProp unsuitable.
             learning_rate: ε of the default optimizer, > 0. Default 0.05.
-            steps_per_execution: mini-batches a compiled call. Default 50, but 1 where several devices share a batch,
-                which Keras' compiled loop cannot do.
-            jit_compile: XLA, which is slower here than plain graphs for convolutions on CPUs. Default False.
-            **kwargs: as in `keras.Model.compile`, but for loss, loss_weights, metrics and weighted_metrics.
+            steps_per_execution: the mini-batches in each compiled call. Default 50, but 1 if several devices share a
+                batch, because Keras' compiled loop cannot do this.
+            jit_compile: whether to use XLA, which is slower than plain graphs for convolutions on CPUs. Default False.
+            **kwargs: as in `keras.Model.compile`, except loss, loss_weights, metrics and weighted_metrics.
 
         Raises:
             ValueError: if one of those is given: a DCGMM has its own loss and metrics.
@@ -96,19 +96,19 @@ class TrainingLoop(keras.Model):
         Args:
             x: images (N, H, W, C), or a `tf.data.Dataset` of batches of them.
             y: class labels (N,), integers from 0, needed with a `LinearClassifier` and not accepted without.
-            epochs: how often to see every image. Default 25.
-            batch_size: images a step. Default 100.
+            epochs: how often each image is used. Default 25.
+            batch_size: images in each step. Default 100.
             validation_data: images to evaluate after every epoch. Default None.
             callbacks: Keras callbacks. Default None.
-            **kwargs: as in `keras.Model.fit`, but for shuffle and validation_split.
+            **kwargs: as in `keras.Model.fit`, except shuffle and validation_split.
 
         Returns:
             Keras' History.
 
         Raises:
             ValueError: if images have the wrong shape, or pixels that are not finite, or labels do not fit, or an
-                argument is out of its range. A batch of a `tf.data.Dataset` is checked when its turn comes, and a pixel
-                in it that is not finite is a `tf.errors.InvalidArgumentError`.
+                argument is out of its range. A batch of a `tf.data.Dataset` is checked when its turn comes: a pixel in
+                it that is not finite raises a `tf.errors.InvalidArgumentError`.
 
         Example:
             >>> from dcgmm import DCGMM
@@ -143,7 +143,7 @@ class TrainingLoop(keras.Model):
             validation_data = self.expected.batches(*pair, batch_size=batch_size)
         callbacks = [_TrainingSteps(epochs, order), *(callbacks or []), _Calibration(x.take(steps) if steps else x)]
         if steps:
-            # Keras runs whole executions, and would overrun an epoch that they do not divide.
+            # Keras runs whole executions only. If they did not divide the epoch, it would run past its end.
             self._execute(math.gcd(steps, per_execution))
         kwargs |= {"validation_data": validation_data, "callbacks": callbacks, "steps_per_epoch": steps}
         try:
@@ -266,7 +266,7 @@ class TrainingLoop(keras.Model):
 def _batches_in_order(order, tensors, batch_size):
     """Return a data set of batches of some tensors' rows, in the order that a variable holds when a batch's turn comes.
 
-    Shuffling within the data set takes 0.05 s more in each epoch, as long as many of its batches.
+    Shuffling within the data set would take 0.05 s more in each epoch: the time of many batches.
     """
     steps = -(-order.shape[0] // batch_size)
 
@@ -292,7 +292,7 @@ class _TrainingSteps(keras.callbacks.Callback):
 
 
 class _Calibration(keras.callbacks.Callback):
-    """Gathers the training images' statistics when the weights have come to rest."""
+    """Gathers the statistics of the training images at the end, when the weights no longer change."""
 
     def __init__(self, batches):
         super().__init__()

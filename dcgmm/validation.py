@@ -1,4 +1,4 @@
-"""What a model accepts: the shape and range of images, the labels that fit them, and data sets of batches of both."""
+"""The input that a model accepts: images of a shape and range, fitting labels, and data sets of batches of both."""
 
 import math
 import warnings
@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 MAX_MAGNITUDE = 1e15
-# Beyond it, float32 rounds away whole nats of the expanded square of the log scores.
+# Beyond this magnitude, float32 rounds away whole nats of the expanded square of the log scores.
 COMFORTABLE_MAGNITUDE = 32
 
 
@@ -33,7 +33,7 @@ def check_count(n: Any) -> None:
     """Refuse a number of images that is not a positive integer.
 
     Raises:
-        ValueError: naming what was received.
+        ValueError: if it is none; the message names the received value.
 
     Example:
         >>> check_count(0)
@@ -46,7 +46,7 @@ def check_count(n: Any) -> None:
 
 @dataclass(frozen=True)
 class ExpectedInput:
-    """What a model expects of images and labels.
+    """The images and labels that a model accepts.
 
     Args:
         image_shape: (H, W, C) of an image.
@@ -70,7 +70,7 @@ class ExpectedInput:
         """Return images (N, H, W, C) as a float32 tensor.
 
         Raises:
-            ValueError: if the shape is another, there are no images, or a pixel is not finite or too large.
+            ValueError: if the shape is wrong, there are no images, or a pixel is not finite or too large.
         """
         x = tf.cast(tf.convert_to_tensor(x), tf.float32)
         if x.shape[1:] != self.image_shape or x.shape.rank != 1 + len(self.image_shape):

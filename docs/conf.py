@@ -30,5 +30,5 @@ html_copy_source = False
 html_show_copyright = False
 html_use_index = False
 html_domain_indices = False
-# Summaries of what was found are fetched, which browsers refuse for pages from the file system.
+# The search would fetch its summaries, but browsers refuse this for pages from the file system.
 html_show_search_summary = False

@@ -13,7 +13,7 @@ CONVERTER = LatexToMathML(fancy_error=False)
 
 
 def visit(translator, node, display):
-    """Append a formula to a page; one that cannot be read is a warning, which fails the build."""
+    """Append a formula to a page; one that cannot be read gives a warning, which fails the build."""
     formula = node.astext()
     if r"\tag" in formula:
         formula = rf"\begin{{equation}}{formula}\end{{equation}}"

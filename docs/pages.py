@@ -39,7 +39,7 @@ def read_verdict(path):
 
 
 def read_run(folder, executed):
-    """Return what an executed notebook left: its page's name, its figures in their order, its verdicts by claim."""
+    """Return the results of an executed notebook: its page's name, its figures in order, its verdicts by claim."""
     name, text = executed.stem, executed.read_text("utf-8")
     figures = [read_figure(path) for path in sorted(folder.glob(f"figures/{name}/*.md"))]
     verdicts = [read_verdict(path) for path in sorted(folder.glob(f"tables/{name}/C*.json"))]
@@ -54,7 +54,7 @@ def read_run(folder, executed):
 
 
 def read_notebooks(folder):
-    """Return the notebooks in order: for each its name, title, source and, by data set, what its runs left."""
+    """Return the notebooks in order: the name, title and source of each, and the results of its runs by data set."""
     notebooks = []
     for name in sorted({path.stem.rsplit("-", 1)[0] for path in folder.glob("notebooks/[!.]*.ipynb")}):
         paths = {dataset: folder / "notebooks" / f"{name}-{dataset}.ipynb" for dataset in TITLES}
@@ -134,7 +134,7 @@ def fill_in(app, page, source):
 
 
 def show_constructor(app, what, name, obj, options, signature, returned):
-    """Show the arguments of a class' own constructor, where a base class hides them by a `__new__`."""
+    """Show the arguments of a class' own constructor if a base class hides them by a `__new__`."""
     if what == "class" and name.startswith(obj.__module__) and "__init__" in vars(obj):
         constructor = inspect.signature(obj.__init__)
         signature = str(constructor.replace(parameters=list(constructor.parameters.values())[1:]))
@@ -145,7 +145,7 @@ TEX = {r"Σ_(\w)": r"\\sum_\1 ", r"_([a-z]{2,})": r"_{\1}", r"\blog\b": r"\\log"
 
 
 def set_formulas(app, what, name, obj, options, lines):
-    """Set a docstring's displayed formulas, which are indented paragraphs, as mathematics; its bars are bars."""
+    """Set a docstring's displayed formulas, which are indented paragraphs, as mathematics; escape its bars."""
     for i, line in enumerate(lines):
         if line.startswith("    ") and " = " in line and not lines[i - 1] and not lines[i + 1]:
             for pattern, tex in TEX.items():

@@ -7,12 +7,12 @@ from hypothesis import settings
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in dcgmm/__init__.py, which some tests import after TensorFlow
 
-# Few and repeatable examples where every run counts, many where time does not matter.
+# Few and repeatable examples by default, many in the long tests.
 settings.register_profile("short", max_examples=20, deadline=None, derandomize=True)
 settings.register_profile("long", max_examples=500, deadline=None)
 settings.load_profile("long" if os.environ.get("DCGMM_LONG") else "short")
 
-# Where a machine of its own runs the tests, nothing may be skipped but for these reasons.
+# In CI, tests may be skipped only for these reasons.
 ACCEPTED_SKIPS = () if shutil.which("chromedriver") else ("no Chromium with chromedriver",)
 
 

@@ -1,4 +1,4 @@
-"""The files that name the environment agree with each other, and the environment we run in with them."""
+"""The files that name the environment agree with each other, and with the environment that runs the tests."""
 
 import ast
 import os
@@ -106,7 +106,7 @@ def imported(path):
 
 
 PROVIDERS = packages_distributions()
-# Dask's own functions come with it, and pooch's progress bar is an extra of pooch.
+# The package dask is installed with distributed; pooch's progress bar is an extra of pooch.
 UNDER_ANOTHER_NAME = {"dask": "distributed"}
 
 

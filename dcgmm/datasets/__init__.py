@@ -56,7 +56,7 @@ OWN: dict[str, Any] = {}
 def load_dataset(
     name: str, cache: str | os.PathLike | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Load a data set, fetching it first where it is not in the cache.
+    """Load a data set, and fetch it first if it is not in the cache.
 
     Args:
         name: `"mnist"`, `"fashion_mnist"` or a name given to `register`.
@@ -69,7 +69,7 @@ def load_dataset(
 
     Raises:
         ValueError: for an unknown `name`.
-        DatasetUnavailable: where no source can be reached.
+        DatasetUnavailable: if no source can be reached.
 
     Example:
         >>> x_train, y_train, x_test, y_test = load_dataset("mnist")
@@ -83,7 +83,7 @@ def load_dataset(
 def fingerprint(name: str) -> str:
     """Return one SHA-256 for a data set, made of its files' names and hashes.
 
-    It reads no file of MNIST and FashionMNIST, whose hashes are known.
+    For MNIST and FashionMNIST it reads no file, because their hashes are known.
 
     Args:
         name: As for `load_dataset`.
@@ -100,14 +100,14 @@ def fingerprint(name: str) -> str:
 
 
 def register(name: str, source: Any) -> None:
-    """Make a data set of your own known by a name.
+    """Give a name to a data set of your own.
 
     Args:
         name: What to call it.
         source: An `NpzFile` or `ImageFolder`, or an object with their methods `load`, `classes` and `fingerprint`.
 
     Raises:
-        ValueError: where the name is that of MNIST or FashionMNIST.
+        ValueError: if MNIST or FashionMNIST has this name.
 
     Example:
         >>> import tempfile, pathlib

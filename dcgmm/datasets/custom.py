@@ -44,7 +44,7 @@ class NpzFile:
     npz: Path
 
     def __post_init__(self) -> None:
-        """Take a path as a text, too."""
+        """Convert a path that is given as text."""
         object.__setattr__(self, "npz", Path(self.npz))
 
     def load(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -121,7 +121,7 @@ class ImageFolder:
     test: Path | float = 0.2
 
     def __post_init__(self) -> None:
-        """Check the arguments, and take a path as a text, too."""
+        """Check the arguments, and convert paths that are given as text."""
         object.__setattr__(self, "folder", Path(self.folder))
         if isinstance(self.test, str):
             object.__setattr__(self, "test", Path(self.test))

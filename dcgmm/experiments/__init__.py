@@ -1,7 +1,7 @@
-"""The paper's experiments: trainings by params.yaml, their store, and what notebooks call.
+"""The paper's experiments: trainings by params.yaml, their store, and the functions for notebooks.
 
-The library (`dcgmm`) knows tensors and arrays. This package knows params.yaml, the store of trainings, DVC, git and
-notebooks. It imports the library; the library never imports it.
+The library (`dcgmm`) works with tensors and arrays. This package works with params.yaml, the store of trainings, DVC,
+git and notebooks. It imports the library; the library never imports it.
 """
 
 from dcgmm.experiments.config import results, root, settings

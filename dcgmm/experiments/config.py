@@ -16,7 +16,7 @@ TRAINING_KEYS = ("epochs", "batch_size", "learning_rate", "centroid_phase", "ann
 
 @cache
 def root() -> Path:
-    """Return the project's folder: the one above the working directory, or above this file, with a params.yaml."""
+    """Return the project's folder: the nearest one with params.yaml above the working directory or above this file."""
     for start in (Path.cwd(), Path(__file__).parent):
         for folder in (start, *start.parents):
             if (folder / "params.yaml").exists() and (folder / "dvc.yaml").exists():
@@ -25,7 +25,7 @@ def root() -> Path:
 
 
 def params() -> dict[str, Any]:
-    """Return what params.yaml holds."""
+    """Return the content of params.yaml."""
     return _parsed((root() / "params.yaml").read_text())
 
 
@@ -35,7 +35,7 @@ def _parsed(text):
 
 
 def declared_datasets() -> dict[str, Any]:
-    """Make the data sets of params.yaml known by their names, and return their settings by name."""
+    """Register the data sets of params.yaml by their names, and return their settings by name."""
     declared = params().get("datasets") or {}
     for name, source in declared.items():
         datasets.register(name, custom.from_settings(source, root()))
@@ -64,7 +64,7 @@ def settings(scale: str) -> dict[str, Any]:
 def results(scale: str) -> Path:
     """Return the folder for figures and tables that this process writes.
 
-    The pipeline sets DCGMM_RESULTS to the folder `results`. Without it, a reader runs a notebook by hand, and the files
-    go to `results/own`, which git ignores.
+    The pipeline sets DCGMM_RESULTS to the folder `results`. Without it, as when a reader runs a notebook by
+    hand, the files go to `results/own`, which git ignores.
     """
     return Path(os.environ.get("DCGMM_RESULTS", root() / "results" / "own")) / scale

@@ -1,8 +1,8 @@
 """Independent calls on Dask workers: of this machine, or of a given cluster.
 
 A worker is a process with one thread that makes one call after the other, so that the threads of TensorFlow can be set
-in it. A worker that dies costs its own call only, which another worker makes again. Workers of this machine end with
-the process that started them, however it ends.
+in it. If a worker dies, only its own call is lost, and another worker makes this call again. Workers of this machine
+end with the process that started them, however it ends.
 """
 
 import logging
@@ -19,7 +19,7 @@ from distributed import Client, LocalCluster, as_completed, get_worker
 from distributed.system import MEMORY_LIMIT
 from tqdm import tqdm
 
-# A call is given up when this many workers have died of it.
+# A call is given up when this many workers have died during it.
 ATTEMPTS = 3
 WORKER_BYTES = 2 * 2**30
 TOPIC = "dcgmm-progress"
@@ -37,18 +37,18 @@ def local_client(workers: int, threads: int = 1) -> Iterator[Client]:
 
     Args:
         workers: how many.
-        threads: how many each may use in NumPy, SciPy and scikit-learn; TensorFlow's are set by what is called.
+        threads: how many each may use in NumPy, SciPy and scikit-learn; the called function sets TensorFlow's.
             Default 1.
 
     Yields:
-        A Dask client of theirs.
+        A Dask client of these workers.
     """
     limits = dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"], threads)
     settings = {
         "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
         "distributed.nanny.pre-spawn-environ": limits,
     }
-    environment = dict(os.environ)  # Dask puts the limits into that of this process, too
+    environment = dict(os.environ)  # Dask puts the limits into this process's environment, too
     try:
         with dask.config.set(settings), _local_cluster(workers) as cluster, Client(cluster) as client:
             yield client
@@ -62,7 +62,7 @@ def _local_cluster(n):
         return LocalCluster(
             n_workers=n,
             threads_per_worker=1,
-            memory_limit=0,  # Dask would stop a worker that is large because TensorFlow is
+            memory_limit=0,  # no limit: TensorFlow is large, and Dask would stop its worker
             dashboard_address=":0",
             silence_logs=logging.CRITICAL,
         )
@@ -83,14 +83,14 @@ def run(
     """Make all calls, as many at a time as there are workers, and show their progress.
 
     Args:
-        function: a function of a module; it is given the arguments and `report`, to be called with a text.
+        function: a function of a module; it is given the arguments and `report`, a function that takes a text.
         calls: a dict of (arguments, threads) by name, in the order in which they are to start.
         keep: called with the name and the result of each call as it comes in.
-        workers: on this machine. Default: `workers_that_fit`.
+        workers: the number of workers on this machine. Default: `workers_that_fit`.
         scheduler: address of a Dask cluster to use instead, such as `"tcp://10.0.0.1:8786"`. Default None.
 
     Returns:
-        The errors of those that failed, a dict by name.
+        The error of each failed call, a dict by name.
     """
     failed: dict[str, Exception] = {}
     with tqdm(total=len(calls), unit="training", disable=None) as progress:

@@ -4,7 +4,7 @@ The pipeline runs this file by its path, from the project's folder:
 
     python -P dcgmm/experiments/execute.py 05-sampling --scale quick --dataset mnist
 
-As a module of the package it would wait for TensorFlow, which only the notebook's own kernel needs.
+It is not run by `python -m`, because that would import TensorFlow, which only the notebook's own kernel needs.
 """
 
 import argparse
@@ -23,7 +23,7 @@ def execute(name, dataset, scale):
     The notebook's figures and tables go to the same folder, results/<scale> or below DCGMM_RESULTS.
 
     Args:
-        name: the notebook's, without .ipynb.
+        name: the notebook's name, without .ipynb.
         dataset: the parameter `dataset`, which also ends the executed notebook's name.
         scale: the parameter `scale`, a block of params.yaml.
     """
@@ -56,7 +56,7 @@ def execute(name, dataset, scale):
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     nbformat.write(notebook, half)
-    os.replace(half, executed)  # papermill wrote the file; `dcgmm.files` would wait for TensorFlow
+    os.replace(half, executed)  # not by `dcgmm.files`, because its import would load TensorFlow
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """Fingerprints of the code that decides the numbers of a training.
 
-A training's record holds the hash of the syntax trees of the modules below, without docstrings and comments. A comment
-therefore retrains nothing, and a changed line retrains everything that it may change. A refactoring that keeps every
-bit is declared by `python -m dcgmm.experiments same-numbers`, which adds the new hash to equivalent_fingerprints.txt.
+A training's record holds the hash of the syntax trees of the modules below, without docstrings and comments. So a
+changed comment causes no training, and a changed line of code causes every training that it may affect. To declare that
+a refactoring keeps every bit, run `python -m dcgmm.experiments same-numbers`: it adds the new hash to
+equivalent_fingerprints.txt.
 
-A stage of the pipeline runs this file by its path, `python -P dcgmm/experiments/fingerprint.py FOLDER`: as a module of
-the package it would wait for TensorFlow.
+A stage of the pipeline runs this file by its path, `python -P dcgmm/experiments/fingerprint.py FOLDER`, because
+`python -m` would import TensorFlow.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1]
 EQUIVALENTS = Path(__file__).with_name("equivalent_fingerprints.txt")
 
-# A test holds the two lists together to what experiments/train.py imports, directly or not.
+# A test checks that the two lists together hold all modules that experiments/train.py imports, directly or not.
 TRAINING = (
     "__init__.py",
     "annealing.py",
@@ -39,7 +40,7 @@ TRAINING = (
     "validation.py",
 )
 # A training imports these modules, too, but they decide none of its numbers: files are verified by their hash, and
-# `datasets/custom.py`, which reads images of your own, is a key of its own in the records of such data.
+# `datasets/custom.py`, which reads images of your own, has a key of its own in the records of such data.
 WITHOUT_NUMBERS = (
     "datasets/custom.py",
     "datasets/download.py",
@@ -50,7 +51,7 @@ WITHOUT_NUMBERS = (
     "saving.py",
     "sharpening.py",
 )
-# What decides the content of a notebook, beside its models.
+# The modules that decide the content of a notebook, beside its models.
 NOTEBOOKS = (
     *TRAINING,
     "experiments/claims.py",
@@ -75,7 +76,7 @@ def of_training(own_data: bool = False, package: Path = PACKAGE) -> dict[str, st
         package: the folder of the package. Default: this one.
 
     Returns:
-        `code`, and for own data also `reader`: the hash of the modules, or where a line of equivalent_fingerprints.txt
+        `code`, and for own data also `reader`: the hash of the modules, or, if a line of equivalent_fingerprints.txt
         holds this hash, the first hash of that line.
     """
     keys = {"code": _canonical(_hash(TRAINING, package))}

@@ -93,10 +93,10 @@ def _read_back(folder):
 
 
 def declare_same_numbers(commit: str = "HEAD") -> None:
-    """Compare the code of the working folder with that of a commit, and declare both equivalent if all bits agree.
+    """Compare the code in the working folder with a commit's, and declare both equivalent if all bits agree.
 
     Args:
-        commit: whose code to compare with. Default HEAD.
+        commit: the commit to compare with. Default HEAD.
 
     Raises:
         NumbersDiffer: if a training gives other weights or numbers; nothing is declared then.
@@ -112,7 +112,7 @@ def declare_same_numbers(commit: str = "HEAD") -> None:
                 f"this code and {commit}'s give other numbers for: {', '.join(different)}. Nothing was declared, "
                 "and `make figures` and `make paper` will train again."
             )
-        # The other code's own script knows which of its modules count.
+        # Run the other code's own script, because its list of modules may differ.
         script = Path(folder, "dcgmm", "experiments", "fingerprint.py")
         subprocess.run([sys.executable, "-P", script, folder], check=True)
         added = fingerprint.declare(json.loads(Path(folder, "training.json").read_text()))

@@ -1,4 +1,4 @@
-"""Trainings on demand: models and metrics from the store, and what is missing trained and stored."""
+"""Trainings on demand: models and metrics from the store; missing ones are trained and stored."""
 
 import os
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def repetitions(
 
 
 def _find_or_train(training, repetition):
-    """Return the path of a repetition's file that matches what is asked for."""
+    """Return the path of a repetition's file, and train it first if there is none."""
     if path := store.find(training, repetition):
         return path
     record = training.record(repetition)
@@ -91,7 +91,7 @@ def fill_store(
         scheduler: address of a Dask cluster that trains instead. Default: this machine.
 
     Raises:
-        TrainingsFailed: when all others are done, with the error of each that failed.
+        TrainingsFailed: if some trainings failed, after all others are done, with the error of each.
     """
     asked = settings(trainings[0].scale)
     store.sweep()

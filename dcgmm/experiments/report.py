@@ -1,4 +1,4 @@
-"""What a notebook leaves behind: its figures' and tables' folders, the provenance of both, and its verdicts."""
+"""The results of a notebook: the folders of its figures and tables, the provenance of both, and its verdicts."""
 
 import json
 import subprocess
@@ -35,14 +35,14 @@ def _output(*command):
 
 @dataclass(frozen=True)
 class Report:
-    """Where a notebook's figures and tables go, and what their captions say.
+    """The folders of a notebook's figures and tables, and the end of their captions.
 
     Args:
-        notebook: its name without .ipynb.
-        dataset: a data set's name; those of params.yaml are known from here on.
+        notebook: the notebook's name without .ipynb.
+        dataset: the name of a data set, which may be one of params.yaml.
         scale: a block of params.yaml.
-        seed: of what the notebook draws.
-        instance: what the captions call the models. Default `"all instances"`.
+        seed: the seed of the notebook's random draws.
+        instance: the name of the models in the captions. Default `"all instances"`.
     """
 
     notebook: str
@@ -52,11 +52,11 @@ class Report:
     instance: str = "all instances"
 
     def __post_init__(self) -> None:
-        """Make the data sets of params.yaml known, which notebooks may load before they ask for a model."""
+        """Register the data sets of params.yaml: a notebook may load one before it asks for a model."""
         declared_datasets()
 
     def folder(self, kind: str) -> Path:
-        """Return the folder of this notebook's "figures" or "tables", made where it is missing."""
+        """Return the folder of this notebook's "figures" or "tables", and create it if it is missing."""
         folder = results(self.scale) / kind / f"{self.notebook}-{self.dataset}"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -69,12 +69,12 @@ class Report:
 
     @property
     def repetitions(self) -> int:
-        """How many repetitions of each training the numbers rest on."""
+        """The number of repetitions of each training behind the numbers."""
         return settings(self.scale)["repetitions"]
 
     @property
     def provenance(self) -> str:
-        """What every caption ends with: data set, scale, seed and the version of the code."""
+        """The end of every caption: data set, scale, seed and the version of the code."""
         asked = settings(self.scale)
         title = datasets.TITLES[self.dataset]
         limit = asked.get("images")
@@ -89,7 +89,7 @@ def judge(report: Report, claim: str, checks: Iterable[bool], numbers: str, repe
     Args:
         report: a `Report`.
         claim: a key of `CLAIMS`, such as `"C5"`.
-        checks: booleans, the parts of the claim: it is kept where all hold, partly kept where some do.
+        checks: a boolean for each part of the claim; it is kept if all hold, and partly kept if some hold.
         numbers: a sentence or two with the numbers that decide; `statistics.describe` puts intervals into it.
         repetitions: the number of repetitions behind the numbers; it is appended to the text. 0: nothing is appended.
             Default: as many as the scale has.
@@ -107,7 +107,7 @@ def judge(report: Report, claim: str, checks: Iterable[bool], numbers: str, repe
 
 
 def finding(report: Report, statement: str, numbers: str) -> None:
-    """Save what a notebook finds about a sentence of the paper that is no claim to be judged, and display it.
+    """Save and display a notebook's result on a sentence of the paper that is not among the claims.
 
     Args:
         report: a `Report`.

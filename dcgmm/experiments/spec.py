@@ -61,7 +61,7 @@ class Training:
             "seed": asked["seed"] + repetition,
             **fingerprint.of_training(own_data=self.dataset not in datasets.DATASETS),
             **{key: asked[key] for key in TRAINING_KEYS},
-            # Without a limit there is no key, so that records from before there were limits stay valid.
+            # Without a limit there is no key, so that records from before the limits existed stay valid.
             **({"images": asked["images"]} if asked.get("images") is not None else {}),
             **self.changes,
         }
@@ -78,7 +78,7 @@ class Training:
 
     @property
     def name(self) -> str:
-        """The architecture's name and the changes, in a form that fits a file's."""
+        """The architecture's name and the changes, in a form that can name a file."""
         return file_name(
             " ".join([self.architecture, *(f"{key} {value}" for key, value in sorted(self.changes.items()))])
         )

@@ -28,7 +28,7 @@ def matrix() -> dict[str, Any]:
 
 
 def trainings_of(dataset: str, classes: str, scale: str) -> list[Training]:
-    """Return what a scale asks for on some classes of a data set: instances, and on classes 0-4 ablations."""
+    """Return a scale's trainings on some classes of a data set: instances, and on classes 0-4 also ablations."""
     asked = settings(scale)
     ablations = [
         Training(ablation["architecture"], dataset, classes, scale, ablation.get("changes", {}))
@@ -39,11 +39,12 @@ def trainings_of(dataset: str, classes: str, scale: str) -> list[Training]:
 
 
 def collect(dataset: str, classes: str, scale: str) -> None:
-    """Train every architecture of a scale on some classes of a data set, and collect what came out.
+    """Train every architecture of a scale on some classes of a data set, and collect the results.
 
-    Written for each architecture: the first repetition's model and history, the metrics of each repetition, and their
-    worst values, which are what the paper reports. On classes 0-4 also the ablations, of which only the metrics are
-    kept. What was collected earlier and still matches its record is not trained again: repetitions add up.
+    For each architecture it writes the first repetition's model and history, the metrics of each repetition, and their
+    worst values, because the paper reports these. On classes 0-4 it also trains the ablations, and keeps only their
+    metrics. It does not train a repetition again that was collected earlier and still matches its record: repetitions
+    add up.
     """
     asked = settings(scale)
     trainings = trainings_of(dataset, classes, scale)

@@ -1,4 +1,4 @@
-"""One training: what a record describes, trained and evaluated, as the content of a file."""
+"""One training: train and evaluate the model that a record describes, and return the content of its file."""
 
 import json
 import tempfile
@@ -31,10 +31,10 @@ def train_record(
     versions: dict[str, str],
     report: Callable[[str], Any] = lambda text: None,
 ) -> bytes:
-    """Train and evaluate one repetition and return its file's content: the model with notes of how it came about.
+    """Train and evaluate one repetition and return its file's content: the model, record, metrics and history.
 
     This needs neither params.yaml nor the store. It needs a process that has not used TensorFlow with another number of
-    threads: that number changes the last bits of weights, so it belongs to the record and is set here.
+    threads: this number changes the last bits of weights, so it belongs to the record and is set here.
 
     Args:
         record: as `Training.record` returns it.
@@ -43,14 +43,14 @@ def train_record(
         report: called with the course of the training, a text. Default: nothing.
 
     Raises:
-        RuntimeError: if code, versions, data or threads of this process are not those that are asked for.
+        RuntimeError: if code, versions, data or threads of this process differ from the requested ones.
     """
     code = fingerprint.of_training(own_data="reader" in record)
     if (asked := {**{key: record[key] for key in code}, **versions}) != (here := {**code, **VERSIONS}):
         raise RuntimeError(f"asked for {asked}, but this process has {here}")
     use_cores()
     _pin_threads(record["threads"])
-    keras.backend.clear_session()  # otherwise names of layers count what this process trained before
+    keras.backend.clear_session()  # otherwise names of layers depend on earlier trainings in this process
     if source:
         datasets.register(record["dataset"], custom.from_settings(*source))
     if datasets.fingerprint(record["dataset"]) != record["data"]:

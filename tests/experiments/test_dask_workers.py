@@ -21,7 +21,7 @@ from dcgmm.experiments import dask_workers
 ROOT = Path(__file__).parents[2]
 SIZES = {"train": 3000, "test": 300}
 SMALL = "F(8,8,1,1) G(4)"
-# A shell's background jobs ignore Ctrl-C, and what they start inherits that unless it is handled here.
+# A shell's background jobs ignore Ctrl-C, and the processes that they start would inherit this.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 MOMENTS = random.Random(0)
 ANY_MOMENT = 10 * [signal.SIGKILL, signal.SIGINT, signal.SIGTERM] if os.environ.get("DCGMM_LONG") else []
@@ -76,7 +76,7 @@ def wait_for(condition, seconds=120):
 
 
 def memory(process):
-    """Return a process's memory in MB, 0 where it has ended."""
+    """Return a process's memory in MB, 0 if it has ended."""
     try:
         return process.memory_info().rss / 2**20
     except psutil.NoSuchProcess:
@@ -99,7 +99,7 @@ def training(process, n=1):
 def test_calls_come_back_whatever_happens_to_others(tmp_path, monkeypatch):
     (tmp_path / "calls.py").write_text(CALLS)
     monkeypatch.syspath_prepend(tmp_path)
-    # Workers import what they are sent.
+    # Workers import the module of the function that they are to call.
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     import calls
 
@@ -161,7 +161,7 @@ def stored(folder):
 
 @pytest.fixture(scope="module")
 def undisturbed(project):
-    """What one training after the other leaves in the store, of which tests start anew."""
+    """The content of the store after one training at a time; tests compare with it."""
     assert "3 trainings, of which 0 are done" in finish(start(project, "--workers=1"))
     expected = stored(project)
     assert len(expected) == 3
@@ -188,7 +188,7 @@ def empty(project, undisturbed):
 
 
 def end(process, how):
-    """End a grid and see that nothing of it goes on."""
+    """End a grid, and check that none of its processes goes on."""
     orphans = children(process) if process.poll() is None else []
     process.send_signal(how)
     try:
@@ -201,7 +201,7 @@ def end(process, how):
 
 
 def end_at_any_moment(folder, how):
-    """Start a grid, anew where all is done, and end it, and before it perhaps a child."""
+    """Start a grid, from an empty store if all is done, and end it at some moment; perhaps kill a child first."""
     if len(stored(folder)) == 3:
         shutil.rmtree(folder / "results")
     process = start(folder, "--workers=2")
@@ -221,7 +221,7 @@ def test_killed_and_interrupted_grids_go_on_to_the_same_bytes(empty, undisturbed
     assert f"3 trainings, of which {len(finished)} are done" in finish(start(empty))
     assert stored(empty) == undisturbed
 
-    shutil.rmtree(empty / "results")  # all three are to do, so that it cannot be over before the signal
+    shutil.rmtree(empty / "results")  # with all three to do, the grid cannot end before the signal
     process = start(empty, "--workers=2")
     training(process)
     assert end(process, signal.SIGINT) == 130

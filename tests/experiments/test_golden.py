@@ -1,4 +1,4 @@
-"""The code that decides numbers: golden numbers, and the fingerprint that notices a changed line and no comment."""
+"""The code that decides numbers: golden numbers, and a fingerprint that changes with a line but not with a comment."""
 
 import ast
 import os
@@ -21,8 +21,8 @@ def images(n):
     return np.random.default_rng(0).random((n, 14, 14, 1), dtype="float32")
 
 
-# Mean and spread of each layer's centroids, mean of each one's scales, each one's σ; and what is
-# reported of the training.
+# The mean and spread of each layer's centroids, the mean of each layer's scales, and each layer's σ. Below: the numbers
+# that are reported for the training.
 GOLDEN = [0.499666, 0.087782, 0.586102, 0.0388894, 4.42641, 4.4496, 0.273948, 0.859135]
 GOLDEN_METRICS = {
     "dunn": 0.720701,
@@ -63,7 +63,7 @@ def test_a_training_has_the_reported_numbers_that_are_noted_here(trained_model):
     numbers = experiments.evaluate(trained_model, images(300), np.arange(300) % 3, classes=[0, 1])
     assert numbers.keys() == GOLDEN_METRICS.keys()
     for name, number in numbers.items():
-        # Not closer: one image that changes its cluster on another CPU may change an index by more than rounding.
+        # Not closer: if one image changes its cluster on another CPU, an index may change by more than rounding.
         assert number == pytest.approx(GOLDEN_METRICS[name], rel=0.02), f"{name}: {ADVICE}"
 
 

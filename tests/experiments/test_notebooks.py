@@ -1,4 +1,4 @@
-"""The notebooks as they are committed: clean sources, executed copies that nbval holds to their tables."""
+"""The notebooks as they are committed: clean sources, and executed copies whose tables nbval compares."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def test_a_source_is_clean_parameterised_and_has_a_table_to_hold(path):
     (parameters,) = tagged(notebook, "parameters")
     assert {"dataset", "scale", "seed"} <= set(re.findall(r"^(\w+) = ", parameters.source, re.MULTILINE))
     mentions = [cell for cell in code if "NBVAL_CHECK_OUTPUT" in cell.source]
-    # With words behind it on its line, nbval overlooks the comment without a word.
+    # nbval silently ignores the comment if other words stand on its line.
     assert mentions and all(CHECKED.search(cell.source) for cell in mentions)
     text = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     assert text[0].startswith("# ") and "**Try next:**" in text[-1]
@@ -106,6 +106,6 @@ def test_a_notebook_trains_a_changed_architecture_where_no_model_is_at_hand(name
     execute(name, tmp_path, scale="quick", **CHANGED[name])
     n_trainings = {"06-top-s": 2, "10-variants": 2}.get(name, 1)  # 06 compares the data sets
     assert len(list((tmp_path / "results/store").glob("*.keras"))) == n_trainings
-    # What a reader runs by hand goes where git does not look.
+    # The results of a notebook that a reader runs by hand go to a folder that git ignores.
     assert list((tmp_path / f"results/own/quick/figures/{name}-mnist").glob("*.png"))
     assert not (tmp_path / "results/quick").exists()

@@ -89,7 +89,7 @@ def test_repetitions_add_up_to_what_they_are_when_trained_together(project, trai
     try:
         set_params(project, **asked)
         train()
-        shutil.rmtree(store)  # as in another clone, which has what was collected
+        shutil.rmtree(store)  # as in another clone, which has only the collected files
         set_params(project, **asked, repetitions=2)
         assert "4 trainings, of which 2 are done" in train()
         added = contents(quick)
@@ -109,7 +109,7 @@ def test_a_repetition_with_other_parameters_is_never_reused(project, train):
         assert "2 trainings, of which 0 are done" in train()
     finally:
         set_params(project, epochs=1)
-    # Not even where a file stands at the right place but says otherwise of itself.
+    # A file at the right place is not reused, either, if it holds another record.
     stored = sorted((project / "results" / "store").iterdir())
     records = {path: store.read(path, "record") for path in stored}
     first = {r["learning_rate"]: p for p, r in records.items() if "F(28" in r["architecture"] and not r["seed"]}
@@ -144,7 +144,7 @@ def test_the_two_scales_have_the_same_stages_and_plots():
     expected = yaml.safe_load(stages)
     for stage in expected["stages"].values():
         stage["wdir"] = "../.."
-    # Plots know no working folder: their paths are relative to their file.
+    # Plots have no working folder: their paths are relative to their file.
     expected |= yaml.safe_load("plots:\n  - " + plots.replace("results/paper/", ""))
     assert paper == expected
 

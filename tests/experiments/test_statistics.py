@@ -23,5 +23,5 @@ def test_repetitions_are_clearly_above_others_where_intervals_are_apart():
     assert statistics.clearly_above([2.0, 2.1, 2.2], [1.0, 1.1, 1.2])
     assert not statistics.clearly_above([1.0, 1.1, 1.2], [2.0, 2.1, 2.2])
     assert not statistics.clearly_above([2.0, 2.1, 2.2], [1.0, 2.0, 3.0])  # larger on average
-    assert statistics.clearly_above([5.0, 5.0, 5.0], [1.0, 2.0, 1.5])  # no spread is an interval, too
+    assert statistics.clearly_above([5.0, 5.0, 5.0], [1.0, 2.0, 1.5])  # equal values are an interval without width
     assert statistics.clearly_above([2.0], [1.0]) and not statistics.clearly_above([1.0], [2.0])

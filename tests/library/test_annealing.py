@@ -31,7 +31,7 @@ def test_without_neighbours_the_objective_is_the_largest_score():
 def test_a_position_pulls_its_first_best_component_and_the_neighbours_of_that(sigma):
     annealing = built(9, sigma_start=sigma)
     scores = np.random.default_rng(0).normal(0, 10, (5, 2, 2, 9)).astype("float32")
-    scores[0, 0, 0, [2, 7]] = 100  # of equals, the first one
+    scores[0, 0, 0, [2, 7]] = 100  # of two equal scores, the first one wins
     with tf.GradientTape() as tape:
         tape.watch(scores := tf.constant(scores))
         objective = annealing.objective(scores)

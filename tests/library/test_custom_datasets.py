@@ -1,4 +1,4 @@
-"""Images in folders and arrays in files are data sets like any other, and streams take no memory for their length."""
+"""Images in folders and arrays in files are data sets like any other, and a longer stream takes no more memory."""
 
 import json
 import subprocess
@@ -123,5 +123,5 @@ def test_ten_times_the_images_in_a_folder_take_the_same_memory(tmp_path):
         command = [sys.executable, "-c", STREAM, str(tmp_path)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         peaks.append(json.loads(done.stdout.splitlines()[-1]))
-    held = 2430 * 64 * 64 * 3 * 4 / 2**20  # MB, were the additional images in memory
+    held = 2430 * 64 * 64 * 3 * 4 / 2**20  # MB that the additional images would take
     assert peaks[1] - peaks[0] < held / 3, peaks

@@ -286,7 +286,7 @@ def test_interrupt_keeps_the_finished_files_and_leaves_no_other(tiny):
     assert contents(folder) == {FIRST: FILES[FIRST]}
 
 
-# The package without its __init__, which would wait for TensorFlow.
+# The package without its __init__, which would import TensorFlow.
 IN_ANOTHER_PROCESS = """
 import importlib, json, sys, types
 from functools import partial

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-# TensorFlow and Keras use these where they are installed; where they are not, the library must not ask for them.
+# TensorFlow and Keras use these packages if they are installed. If not, the library must not ask for them.
 WITHOUT = """
 import gc, os, sys
 

@@ -1,4 +1,4 @@
-"""DCGMM as a citizen of Keras: callbacks, optimizers, other models' layers, several devices."""
+"""DCGMM together with Keras: callbacks, optimizers, other models' layers, several devices."""
 
 import subprocess
 import sys
@@ -127,7 +127,7 @@ def test_data_sets_stream_with_a_number_of_steps_that_is_kept():
     model.fit(endless, epochs=3, steps_per_epoch=7, verbose=0)
     assert int(model.annealings[0].steps) == 21
     assert float(model.moments[0].count) == 140
-    # What follows has steps of its own again, and the evaluation all batches.
+    # A later fit has its own number of steps again, and an evaluation uses all batches.
     model.fit(images(), epochs=2, batch_size=20, validation_data=images(seed=1), verbose=0)
     assert int(model.annealings[0].steps) == 41
     history = model.fit(endless, epochs=1, steps_per_epoch=7, validation_data=images(seed=1), verbose=0).history

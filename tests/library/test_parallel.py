@@ -23,7 +23,7 @@ def test_parts_of_a_batch_are_the_batch_and_none_is_empty(length, n):
     assert float(parallel.mean(means, sizes)) == pytest.approx(float(np.mean(batch)), rel=1e-5)
 
 
-# The overlapping filter of the first is a convolution, that of the second is not.
+# The first model computes its overlapping filter by a convolution; the second has no overlapping filter.
 @pytest.mark.slow
 @pytest.mark.parametrize("spec", ["F(8,8,2,2) G(9) P(2,2) F(5,5,1,1) G(9)", "F(7,7,7,7) G(25) F(4,4,1,1) G(36) C(3)"])
 @pytest.mark.parametrize("n", [2, 3])

@@ -84,7 +84,7 @@ def test_sharpening_lowers_no_likelihood_and_raises_nearly_all(name, monkeypatch
     model.sample(100, top_s=1, noise=0.1, sharpening=Sharpening(steps=30), seed=0)
     assert [path[0] for _, path, *_ in ascents] == [g for g in reversed(model.stack) if not isinstance(g, GMM)]
     for control, path, sharpened, before, after in ascents:
-        # Measured by the layers one after the other, not by what the ascent says of itself.
+        # Measure with the layers, one after the other, not with the ascent's own numbers.
         for signal, claimed in ((control, before), (sharpened, after)):
             for layer in path[:-1]:
                 signal = layer(signal)
@@ -232,8 +232,8 @@ def test_inpainted_digits_are_closer_to_the_truth_than_the_mean_image(name, cut_
     assert np.mean((restored - x)[mask] ** 2) < np.mean((mean - x)[mask] ** 2)
 
 
-# AUC of the lowest layer's positions at least half damaged, by Eq. 6 and by the raw log-likelihood. A black hole is
-# found by neither: it is likelier than strokes.
+# The AUC with which the lowest layer finds positions that are at least half damaged: by Eq. 6, and by the raw
+# log-likelihood. Neither finds a black hole, because it is likelier than strokes.
 FOUND = {
     ("2L-c", "white"): (0.82, 0.92),
     ("2L-c", "noise"): (0.73, 0.88),

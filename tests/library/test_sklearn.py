@@ -19,7 +19,7 @@ from dcgmm.sklearn import DCGMMDensity
 DEEP = "F(4,4,2,2) G(4) F(3,3,1,1) G(9)"
 FAST = {"rate": 0.2, "decay": 0.5}
 
-# Trainings this short end before their annealing, as they should say (see the last test).
+# Such short trainings end before their annealing, and should warn of it (see the last test).
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
@@ -47,7 +47,7 @@ def density(spec="G(4)", **arguments):
     return DCGMMDensity(spec, **{"epochs": 12, "batch_size": 10, "annealing": FAST, "random_state": 0, **arguments})
 
 
-# These fail on some processors only (seen on one without AVX-512), and so are no strict expectations.
+# These fail on some processors only (seen on one without AVX-512), so their failure is not required.
 MAY_FAIL = {
     "check_methods_sample_order_invariance": "the check wants 1e-7, and the last bits of float32 products differ by a "
     "row's place in its block",
