@@ -14,10 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pooch
-from sklearn.model_selection import train_test_split
 
 IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")  # the types that Keras reads
 
@@ -137,6 +135,8 @@ class ImageFolder:
             FileNotFoundError: if there is no such folder.
             ValueError: if it has no folders of classes, or they hold no images.
         """
+        from sklearn.model_selection import train_test_split
+
         x, y = self._read(self.folder)
         if isinstance(self.test, Path):
             return x, y, *self._read(self.test)
@@ -144,6 +144,8 @@ class ImageFolder:
         return x, y, x_test, y_test
 
     def _read(self, folder):
+        import keras  # here, because fetching data needs no TensorFlow
+
         batches = keras.utils.image_dataset_from_directory(
             folder,
             class_names=self._names(),

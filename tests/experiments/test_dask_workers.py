@@ -251,6 +251,7 @@ def pipeline(project, tmp_path):
     shutil.copy(project / "mine.npz", tmp_path)
     set_params(tmp_path, [SMALL], epochs=2, repetitions=2)
     shutil.copytree(ROOT / "dcgmm", tmp_path / "dcgmm", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / ".dvcignore", tmp_path)
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text((ROOT / ".dvc" / "config").read_text() + "    no_scm = true\n")
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
