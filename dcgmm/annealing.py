@@ -110,8 +110,12 @@ class Annealing(keras.layers.Layer):
         """
         return _mean_of_largest(tf.reshape(scores, (-1, self.n_components)), self.neighbourhood())
 
-    def update(self, objective: tf.Tensor) -> None:
+    def update(self, objective: tf.Tensor, learning: Any = 1) -> None:
         """Add the objective of one mini-batch to its window; at the window's end reduce σ if the gain is small.
+
+        Args:
+            objective: the objective of the mini-batch.
+            learning: 1, or 0 while the layer does not learn yet: then nothing is added. Default 1.
 
         Example:
             >>> annealing = Annealing(4, sigma_start=0.5, rate=1)
@@ -122,8 +126,8 @@ class Annealing(keras.layers.Layer):
             0.45
         """
         # There are no branches here, because a branch cannot assign variables that several devices share.
-        self.window_sum.assign_add(objective)
-        self.steps.assign_add(1)
+        self.window_sum.assign_add(objective * tf.cast(learning, tf.float32))
+        self.steps.assign_add(tf.cast(learning, tf.int64))
         windows, rest = self.steps // self._window, self.steps % self._window
         closed = rest == 0
         mean = self.window_sum / self._window

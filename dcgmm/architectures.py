@@ -74,6 +74,8 @@ _LAYERS: dict[str, tuple[Any, Callable[..., dict[str, Any]]]] = {
     "P": (MaxPooling, lambda ky, kx, dy=None, dx=None: {"size": (ky, kx), "strides": dy and (dy, dx or dy)}),
     "G": (GMM, lambda k: {"n_components": k}),
 }
+# Written behind the numbers of G, as in G(25,unshared): each position has a mixture of its own.
+UNSHARED = "unshared"
 
 
 def spec_parts(spec: str) -> list[str]:
@@ -92,7 +94,8 @@ def layers_from_spec(spec: str, **gmm_arguments: Any) -> list[keras.layers.Layer
     They are named as the paper names them, here F1, G2, F3 and G4.
 
     Args:
-        spec: the specification; strides may be left out, and one stride counts for both directions.
+        spec: the specification; strides may be left out, and one stride counts for both directions. `G(25,unshared)` is
+            a `GMM` with a mixture of its own at each position.
         **gmm_arguments: arguments of every `GMM` other than K.
 
     Raises:
@@ -104,15 +107,17 @@ def layers_from_spec(spec: str, **gmm_arguments: Any) -> list[keras.layers.Layer
     """
     layers: list[keras.layers.Layer] = []
     for index, part in enumerate(spec_parts(spec), start=1):
-        match = re.fullmatch(r"([A-Z])\((\d+(?:,\d+)*)\)", part)
-        letter, sizes = match.groups() if match else ("", "")
+        match = re.fullmatch(rf"([A-Z])\((\d+(?:,\d+)*)(,{UNSHARED})?\)", part)
+        letter, sizes, unshared = match.groups() if match else ("", "", None)
         try:
             layer, arguments = _LAYERS[letter]
             numbers = arguments(*(int(n) for n in sizes.split(",")))
+            if unshared:
+                numbers |= {"G": {"shared": False}}[letter]
         except (KeyError, TypeError) as error:
             raise ValueError(
                 f"cannot read {part!r} in the specification {spec!r}: expected F(fY,fX,strideY,strideX), "
-                "P(kY,kX[,strideY,strideX]), G(K) or C(classes)"
+                f"P(kY,kX[,strideY,strideX]), G(K), G(K,{UNSHARED}) or C(classes)"
             ) from error
         numbers |= gmm_arguments if layer is GMM else {}
         layers.append(layer(**numbers, name=f"{letter}{index}"))

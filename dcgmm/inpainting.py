@@ -34,7 +34,7 @@ def inpaint(model: keras.Model, x: Any, mask: Any = None, c: float = 1.0, **opti
             return control
         return tf.where(damaged[layer][part][..., None], control, activities[layer][part])
 
-    drawn, _ = model.descent.run(tf.constant(activities[-1]), SamplingOptions(**{"noise": 0.1, **options}), fuse=fuse)
+    drawn, _ = model.descent.run(tf.constant(activities[-1]), SamplingOptions(**options), fuse=fuse)
     return np.where(replaced[..., None], drawn, images)
 
 

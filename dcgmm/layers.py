@@ -11,6 +11,9 @@ import tensorflow as tf
 
 MAX_PRECISION = 20.0
 MIN_SCALE = 1e-3
+# The ways down of a classifier, the default first, and the probability of the class in the second.
+INVERSES = ("one-hot", "log-probabilities")
+TARGET_PROBABILITY = 0.95
 
 
 def _pair(value, what):
@@ -204,7 +207,10 @@ class ScaleRange(keras.constraints.Constraint):
 
 @keras.saving.register_keras_serializable("dcgmm")
 class GMM(keras.layers.Layer):
-    r"""A mixture of K Gaussians with diagonal covariances, shared by all positions: G(K) of Sec. II-A3.
+    r"""A mixture of K Gaussians with diagonal covariances: G(K) of Sec. II-A3.
+
+    All positions share one mixture, as in the paper. With `shared=False`, each position has a mixture of its own, as in
+    the authors' later experiments; the parameters then have two more dimensions (h, w, ...) in front.
 
     With D = C input features, the parameters are the centroids μ (K, D), the scales s (K, D) with the precision
     matrices Σ_k⁻¹ = diag(s_k²), and the raw weights ξ (K,) with the mixing weights π = softmax(ξ). The log scores
@@ -222,6 +228,8 @@ class GMM(keras.layers.Layer):
         start_precision: the start of all precisions, in (0, D_max]. Default None: D_max, because one component won
             everything with the paper's Σ = 1 (see results/ERRATA.md).
         seed: an integer for the start of the centroids. Default None: random, except in a `DCGMM`, which sets it.
+        shared: whether all positions share one mixture. Default True. If False, the input must have the size that the
+            layer was built for.
 
     Raises:
         ValueError: if an argument is outside its range.
@@ -235,6 +243,9 @@ class GMM(keras.layers.Layer):
         (TensorShape([3, 11, 11, 25]), TensorShape([3, 11, 11]))
         >>> gmm.down(tf.ones((3, 11, 11, 25)), seed=[0, 1]).shape
         TensorShape([3, 11, 11, 64])
+        >>> own = GMM(25, shared=False)
+        >>> own(x).shape, own.means.shape
+        (TensorShape([3, 11, 11, 25]), (11, 11, 25, 64))
     """
 
     letter = "G"
@@ -246,6 +257,7 @@ class GMM(keras.layers.Layer):
         centroid_range: float = 0.01,
         start_precision: float | None = None,
         seed: int | None = None,
+        shared: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -262,15 +274,19 @@ class GMM(keras.layers.Layer):
         self.max_precision = max_precision
         self.centroid_range = centroid_range
         self.seed = seed
+        self.shared = shared
 
     def build(self, input_shape: Sequence[Any]) -> None:
         """Create μ, s and ξ for the D channels of the input."""
         _check_rank(input_shape, self.name)
         self.input_dims = tuple(input_shape[1:])
-        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: input_shape[-1]})
+        fixed = [-1] if self.shared else [1, 2, -1]
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={axis: input_shape[axis] for axis in fixed})
         self.output_plane = tuple(input_shape[1:3])
         self.n_features = input_shape[-1]
-        shape = (self.n_components, self.n_features)
+        # One mixture, or a plane of them.
+        mixtures = () if self.shared else self.output_plane
+        shape = (*mixtures, self.n_components, self.n_features)
         r = self.centroid_range
         self.mu = self.add_weight(
             name="mu", shape=shape, initializer=keras.initializers.RandomUniform(-r, r, seed=self.seed)
@@ -283,7 +299,7 @@ class GMM(keras.layers.Layer):
             ),
             constraint=ScaleRange(self.max_precision),
         )
-        self.xi = self.add_weight(name="xi", shape=(self.n_components,), initializer="zeros")
+        self.xi = self.add_weight(name="xi", shape=(*mixtures, self.n_components), initializer="zeros")
 
     def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple[int | None, ...]:
         """Return (N, H, W, K)."""
@@ -292,28 +308,36 @@ class GMM(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         names = ["n_components", "max_precision", "centroid_range", "seed"]
+        # Arguments that came later are left out at their default, so that files from before them stay equal.
         names += ["start_precision"] if self.start_precision is not None else []
+        names += [] if self.shared else ["shared"]
         own = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **own}
 
     @property
     def description(self) -> str:
         """The size in words, for a model's summary."""
-        return f"{self.n_components} components, {self.n_features} features"
+        own = "" if self.shared else " at each position"
+        return f"{self.n_components} components{own}, {self.n_features} features"
+
+    @property
+    def n_mixtures(self) -> int:
+        """The number of mixtures: one, or one for each position."""
+        return 1 if self.shared else math.prod(self.output_plane)
 
     @property
     def means(self) -> np.ndarray:
-        """The centroids μ, an array (K, D)."""
+        """The centroids μ, an array (K, D), or (h, w, K, D) if they are not shared."""
         return self.mu.numpy()
 
     @property
     def precisions(self) -> np.ndarray:
-        """The diagonals s² of the precision matrices, an array (K, D)."""
+        """The diagonals s² of the precision matrices, an array of the same shape as `means`."""
         return self.s.numpy() ** 2
 
     @property
     def mixing_weights(self) -> np.ndarray:
-        """The weights π = softmax(ξ), an array (K,) that sums to 1."""
+        """The weights π = softmax(ξ), an array (K,), or (h, w, K) if they are not shared; they sum to 1 over K."""
         return tf.nn.softmax(self.xi.value).numpy()
 
     def log_scores(self, inputs: tf.Tensor, folding: Folding | None = None) -> tf.Tensor:
@@ -328,8 +352,8 @@ class GMM(keras.layers.Layer):
         """
         precision = tf.square(self.s)
         linear, quadratic = precision * self.mu, -0.5 * precision
-        constant = tf.nn.log_softmax(self.xi) + tf.reduce_sum(tf.math.log(self.s) + quadratic * tf.square(self.mu), 1)
-        if folding is not None and folding.overlapping:
+        constant = tf.nn.log_softmax(self.xi) + tf.reduce_sum(tf.math.log(self.s) + quadratic * tf.square(self.mu), -1)
+        if folding is not None and folding.overlapping and self.shared:
             kernels = [
                 tf.reshape(tf.transpose(w), (*folding.size, inputs.shape[-1], self.n_components))
                 for w in (linear, quadratic)
@@ -338,6 +362,11 @@ class GMM(keras.layers.Layer):
             return tf.nn.conv2d(features, tf.concat(kernels, 2), folding.strides, "VALID") + constant
         if folding is not None:
             inputs = folding(inputs)
+        if not self.shared:
+            products = [
+                tf.einsum("nhwd,hwkd->nhwk", x, w) for x, w in ((inputs, linear), (tf.square(inputs), quadratic))
+            ]
+            return tf.add_n(products) + constant
         x = tf.reshape(inputs, (-1, self.n_features))
         scores = tf.matmul(x, linear, transpose_b=True) + tf.matmul(tf.square(x), quadratic, transpose_b=True)
         return tf.reshape(scores + constant, (-1, *inputs.shape[1:3], self.n_components))
@@ -356,15 +385,26 @@ class GMM(keras.layers.Layer):
         return -0.5 * self.n_features * math.log(2 * math.pi)
 
     def down(
-        self, control: tf.Tensor, seed: Any, top_s: int | None = None, noise: float = 1.0, merge_prior: bool = False
+        self,
+        control: tf.Tensor,
+        seed: Any,
+        top_s: int | None = None,
+        noise: float = 1.0,
+        noise_at_bound: bool = False,
+        merge_prior: bool = False,
     ) -> tf.Tensor:
         """Return a sample (N, H, W, D): draw a component at every position, then values from it (Sec. II-A3).
+
+        A precision at its upper bound D_max was set by the bound and not by the data, so noise of its width would show
+        the bound. As in the authors' code, such a feature gets no noise, and the sample has the centroid's value there.
 
         Args:
             control: component weights (N, H, W, K). Negative weights count as 0; where all are 0, π replaces them.
             seed: two integers, as for TensorFlow's stateless random operations.
             top_s: S: draw from the S largest weights only. Default None: from all.
-            noise: factor on the drawn noise: 1 gives the modelled distribution, 0 the centroids. Default 1.
+            noise: factor on the drawn noise; 0 gives the centroids. Default 1.
+            noise_at_bound: whether features whose precision is at its bound get noise, too. Default False. True gives
+                the mixture's own distribution.
             merge_prior: whether the control signal is multiplied by π (Sec. V). Default False.
         """
         prior = tf.nn.softmax(self.xi)
@@ -379,26 +419,42 @@ class GMM(keras.layers.Layer):
         uniform = tf.random.stateless_uniform((tf.shape(values)[0], 1), component_seed, dtype=tf.float64)
         drawn = tf.reduce_sum(tf.cast(cumulative <= uniform * cumulative[:, -1:], tf.int32), axis=1, keepdims=True)
         drawn = tf.reshape(tf.gather(components, drawn, batch_dims=1), tf.shape(control)[:-1])
-        samples = tf.gather(self.mu.value, drawn)
+        samples = self._of_components(self.mu.value, drawn)
         if noise:
+            learned = self.s.value < tf.constant(math.sqrt(self.max_precision), self.s.dtype)
+            widths = tf.where(learned | noise_at_bound, 1 / self.s.value, 0)
             normal = tf.random.stateless_normal(tf.shape(samples), noise_seed)
-            samples += noise * normal / tf.gather(self.s.value, drawn)
+            samples += noise * normal * self._of_components(widths, drawn)
         return samples
+
+    def _of_components(self, parameter, drawn):
+        """Return the rows (N, H, W, D) of a parameter that belong to the drawn components (N, H, W)."""
+        if self.shared:
+            return tf.gather(parameter, drawn)
+        by_position = tf.gather(parameter, tf.transpose(drawn, (1, 2, 0)), batch_dims=2)
+        return tf.transpose(by_position, (2, 0, 1, 3))
 
 
 @keras.saving.register_keras_serializable("dcgmm")
 class LinearClassifier(keras.layers.Layer):
     """A linear classifier on the flattened activities below: C(classes) of Sec. II-A4, trained by cross-entropy.
 
-    Estimation gives logits Â·W + b. Sampling inverts this approximately: T = T̂·Wᵀ for one-hot classes T̂, reshaped to
-    the layer below and shifted at each position so that its minimum is 0. (The paper subtracts b. Since
-    responsibilities sum to 1, W and b are fixed only up to a shift between them; see results/ERRATA.md.)
+    Estimation gives logits Â·W + b. Sampling inverts this approximately, in one of two readings of Sec. II-A4:
+
+    - `"one-hot"`: T = T̂·Wᵀ for one-hot classes T̂, shifted at each position so that its minimum is 0. (The paper
+      subtracts b. Since responsibilities sum to 1, W and b are fixed only up to a shift between them; see
+      results/ERRATA.md.)
+    - `"log-probabilities"`, as in the authors' code: T = (L − b)·Wᵀ with target log-probabilities L, log 0.95 for the
+      class and the rest shared by the other classes; T is shifted so that its minimum over the whole sample is 0.
+
+    Both are reshaped to the layer below. Notebook 08-conditional compares them.
 
     Args:
         n_classes: the number of classes, ≥ 2.
+        inverse: how `down` reads the paper, `"one-hot"` or `"log-probabilities"`. Default `"one-hot"`.
 
     Raises:
-        ValueError: if there are fewer than two classes.
+        ValueError: if there are fewer than two classes, or the inverse is unknown.
 
     Example:
         >>> classifier = LinearClassifier(10)
@@ -408,11 +464,23 @@ class LinearClassifier(keras.layers.Layer):
 
     letter = "C"
 
-    def __init__(self, n_classes: int, **kwargs: Any) -> None:
+    def __init__(self, n_classes: int, inverse: str = "one-hot", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not isinstance(n_classes, int) or n_classes < 2:
             raise ValueError(f"{self.name}: n_classes must be an integer of at least 2, received {n_classes!r}")
         self.n_classes = n_classes
+        self.inverse = inverse
+
+    @property
+    def inverse(self) -> str:
+        """How `down` reads the paper; a trained classifier's may be set."""
+        return self._inverse
+
+    @inverse.setter
+    def inverse(self, value: str) -> None:
+        if value not in INVERSES:
+            raise ValueError(f"{self.name}: inverse must be one of {', '.join(INVERSES)}, received {value!r}")
+        self._inverse = value
 
     def build(self, input_shape: Sequence[Any]) -> None:
         """Create W and b. They start at zero, because the problem is convex."""
@@ -430,7 +498,8 @@ class LinearClassifier(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {**super().get_config(), "n_classes": self.n_classes}
+        own = {} if self.inverse == INVERSES[0] else {"inverse": self.inverse}
+        return {**super().get_config(), "n_classes": self.n_classes, **own}
 
     @property
     def description(self) -> str:
@@ -443,5 +512,10 @@ class LinearClassifier(keras.layers.Layer):
 
     def down(self, one_hot: tf.Tensor) -> tf.Tensor:
         """Return the control signal (N, h, w, K) of one-hot classes (N, classes)."""
-        control = tf.reshape(tf.matmul(one_hot, self.kernel, transpose_b=True), (-1, *self.input_dims))
-        return control - tf.reduce_min(control, -1, keepdims=True)
+        targets, axes = one_hot, [-1]
+        if self.inverse == "log-probabilities":
+            others = (1 - TARGET_PROBABILITY) / (self.n_classes - 1)
+            targets = tf.math.log(others + one_hot * (TARGET_PROBABILITY - others)) - self.bias
+            axes = [1, 2, 3]
+        control = tf.reshape(tf.matmul(targets, self.kernel, transpose_b=True), (-1, *self.input_dims))
+        return control - tf.reduce_min(control, axes, keepdims=True)

@@ -15,7 +15,7 @@ from dcgmm.layers import GMM, LinearClassifier
 from dcgmm.levels import pair_levels
 from dcgmm.outliers import Moments, OutlierDetection
 from dcgmm.sharpening import Sharpening
-from dcgmm.training import TrainingLoop
+from dcgmm.training import NOT_COUNTED, TrainingLoop
 from dcgmm.validation import ExpectedInput, check_count, max_magnitude
 
 # Below this number of products for an image, cutting a batch costs more time than it saves.
@@ -40,6 +40,10 @@ class DCGMM(OutlierDetection, TrainingLoop):
         rates: the factors on the gradients of centroids, scales and raw weights, each ≥ 0; with an optimizer that
             normalises gradients, such as Adam, only 0 or not 0 counts. Default (1, 0.5, 0): adapting weights collapse
             deep top layers onto few components.
+        final_rate: the factor, in (0, 1], to which a GMM layer's learning rate falls together with its annealing
+            radius: the rate is multiplied by max(σ/σ₀, final_rate). Default 1: the rate is constant.
+        start_delay: the share of the epochs, in [0, 1), by which each GMM layer starts to learn later than the one
+            below it. Default 0: all layers learn from the start.
 
     Raises:
         ValueError: if the chain does not end in a GMM, a filter does not fit its input, a K is not a square, or a
@@ -65,6 +69,8 @@ class DCGMM(OutlierDetection, TrainingLoop):
         annealing: Mapping[str, float] | None = None,
         centroid_phase: float = 0.4,
         rates: Sequence[float] = (1.0, 0.5, 0.0),
+        final_rate: float = 1.0,
+        start_delay: float = 0.0,
         name: str = "dcgmm",
     ) -> None:
         super().__init__(name=name)
@@ -79,6 +85,10 @@ class DCGMM(OutlierDetection, TrainingLoop):
             raise ValueError(f"centroid_phase is a share of the epochs in [0, 1], received {centroid_phase}")
         if len(rates) != 3 or not all(rate >= 0 for rate in rates):
             raise ValueError(f"rates are three factors >= 0, for centroids, scales and raw weights, received {rates}")
+        if not 0 < final_rate <= 1 or not 0 <= start_delay < 1:
+            raise ValueError(
+                f"final_rate must be in (0, 1] and start_delay in [0, 1), received {final_rate} and {start_delay}"
+            )
         names = [layer.name for layer in layers]
         if len(set(names)) < len(names):
             raise ValueError(f"every layer needs a name of its own, received {names}")
@@ -87,6 +97,8 @@ class DCGMM(OutlierDetection, TrainingLoop):
         self.annealing_arguments: dict[str, Any] = dict(annealing or {})
         self.centroid_phase = centroid_phase
         self.rates = tuple(rates)
+        self.final_rate = final_rate
+        self.start_delay = start_delay
         self.stack = layers
         self.gmm_layers = [layer for layer in layers if isinstance(layer, GMM)]
         self.annealings = [Annealing(layer.n_components, **self.annealing_arguments) for layer in self.gmm_layers]
@@ -146,6 +158,8 @@ class DCGMM(OutlierDetection, TrainingLoop):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
+        # Arguments that came later are left out at their default, so that files from before them stay equal.
+        later = {"final_rate": 1.0, "start_delay": 0.0}
         return {
             "layers": [keras.saving.serialize_keras_object(layer) for layer in self.stack],
             "input_shape": self.image_shape,
@@ -154,6 +168,7 @@ class DCGMM(OutlierDetection, TrainingLoop):
             "centroid_phase": self.centroid_phase,
             "rates": self.rates,
             "name": self.name,
+            **{name: getattr(self, name) for name, default in later.items() if getattr(self, name) != default},
         }
 
     @classmethod
@@ -259,6 +274,44 @@ class DCGMM(OutlierDetection, TrainingLoop):
         """
         return self.responsibilities(x, batch_size=batch_size).mean(axis=(1, 2)).argmax(axis=-1)
 
+    def count_weights(self, x: Any, batch_size: int = 500) -> None:
+        """Set π of the top GMM layer to its mean responsibility over images x: one M-step of EM.
+
+        By default, π stays at 1/K during training, so `sample` draws every top component equally often, also those that
+        hardly any image uses. After this call it draws each as often as images use it, and the top layer's
+        log-likelihood of these images is higher. The layers below keep their π, because the layers above have learned
+        from responsibilities with it. The statistics for `inliers` are gathered again. A later `fit` goes on from
+        these weights.
+
+        Args:
+            x: images (N, H, W, C), or a `tf.data.Dataset` of batches of them; usually the training images.
+            batch_size: images at a time. Default 500.
+
+        Raises:
+            ValueError: if the images do not fit, or a LinearClassifier has learned from the present weights.
+
+        Example:
+            >>> from dcgmm import load_pretrained, load_dataset
+            >>> model, images = load_pretrained("2L-d", "mnist"), load_dataset("mnist")[2]
+            >>> model.count_weights(images)
+            >>> bool(model.gmm_layers[-1].mixing_weights.max() > 2 / 36)
+            True
+        """
+        if self.classifier is not None:
+            raise ValueError(NOT_COUNTED)
+        batches = self.expected.image_batches(x, batch_size)
+        self.count_weights_of(batches)
+        self.gather_moments(batches)
+
+    def count_weights_of(self, batches: tf.data.Dataset) -> None:
+        """Set π of the top GMM layer by a data set of checked batches; each batch is a tuple with the images first."""
+        top = self.gmm_layers[-1]
+        axes = (0, 1, 2) if top.shared else 0
+        total = sum(np.sum(self._all_responsibilities(x)[-1], axes, "float64") for x, *_ in batches)
+        # A component that wins nothing would have log π = −∞.
+        share = np.maximum(total / np.sum(total, axis=-1, keepdims=True), np.finfo("float32").tiny)
+        top.xi.assign(np.log(share))
+
     @tf.function(autograph=False, reduce_retracing=True)
     def _likelihoods(self, x):
         return self._side_by_side(self.likelihoods_and_output, x)[:-1]
@@ -293,7 +346,8 @@ class DCGMM(OutlierDetection, TrainingLoop):
         n: int,
         labels: Any = None,
         top_s: int | Sequence[int | None] | None = None,
-        noise: float | Sequence[float] | None = None,
+        noise: float | Sequence[float] = 1.0,
+        noise_at_bound: bool = False,
         sharpening: Sharpening | Mapping[str, Sharpening] | None = None,
         seed: int | None = None,
         merge_prior: bool = False,
@@ -306,11 +360,11 @@ class DCGMM(OutlierDetection, TrainingLoop):
             labels: a class for all samples, or one for each (n,). Default None: the top GMM draws from π.
             top_s: S of top-S sampling in the GMM layers that a control signal reaches: an integer for all, or one for
                 each GMM layer, from the lowest. Default: 1 with labels, else None, the full distribution.
-            noise: factor on the Gaussians' drawn noise, one for all GMM layers or one for each, from the lowest; 1 is
-                as modelled. Where precisions stand at their bound, noise is an artefact of that bound, and a small
-                factor shows the model better. With 0 in the lowest layer, samples with the same components are equal.
-                Default: 0.1 with labels, else 1. (With 1, fewer than nine in ten conditional samples of MNIST were of
-                their class; with 0.1 all were.)
+            noise: factor on the Gaussians' drawn noise, one for all GMM layers or one for each, from the lowest. With 0
+                in all layers, each component gives its centroid. Default 1.
+            noise_at_bound: whether features whose precision stands at its bound D_max get noise, too. There the bound
+                and not the data has set the width, so such noise shows the bound: samples become grain. Default False,
+                as in the authors' code. True gives the distribution as modelled.
             sharpening: a `Sharpening` for every Folding and MaxPooling layer, or a dict of them by layer name (as in
                 `summary`). Default None, off.
             seed: an integer. Default None, a fresh one each time.
@@ -333,11 +387,10 @@ class DCGMM(OutlierDetection, TrainingLoop):
         control = sampling.top_control(self.stack, n, labels)
         if labels is not None:
             top_s = 1 if top_s is None else top_s
-            noise = 0.1 if noise is None else noise
         elif top_s is None or isinstance(top_s, int | np.integer):
             # No control signal reaches the top GMM layer, so S has no meaning there.
             top_s = [top_s] * (len(self.gmm_layers) - 1) + [None]
-        options = sampling.SamplingOptions(top_s, noise, sharpening, seed, merge_prior)
+        options = sampling.SamplingOptions(top_s, noise, noise_at_bound, sharpening, seed, merge_prior)
         images, likelihoods = self.descent.run(control, options)
         return (images, likelihoods) if return_likelihoods else images
 
@@ -351,7 +404,7 @@ class DCGMM(OutlierDetection, TrainingLoop):
                 lowest, 0; the layers below it choose by control signals. 0 is closest to the template. If it is the
                 number of GMM layers, there is no template: the top layer draws from π. (Eq. 10 is misprinted; see
                 results/ERRATA.md.) Default: the top layer.
-            **options: top_s, noise, sharpening, seed and merge_prior, as in `sample`.
+            **options: top_s, noise, noise_at_bound, sharpening, seed and merge_prior, as in `sample`.
 
         Returns:
             An array (N, n, H, W, C).
@@ -386,8 +439,7 @@ class DCGMM(OutlierDetection, TrainingLoop):
             x: damaged images (N, H, W, C).
             mask: where they are damaged, boolean (N, H, W) or (H, W). Default None: the model finds the damage.
             c: the c of Eq. 6, used without a mask; with a smaller c, more positions count as damaged. Default 1.
-            **options: top_s, noise, sharpening, seed and merge_prior, as in `sample`, but noise is 0.1 by default,
-                because a completed image should be likely rather than typical.
+            **options: top_s, noise, noise_at_bound, sharpening, seed and merge_prior, as in `sample`.
 
         Returns:
             An array (N, H, W, C).

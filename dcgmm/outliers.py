@@ -120,11 +120,7 @@ class OutlierDetection:
             >>> model.inliers(np.zeros((3, 28, 28, 1)), layer=0).shape
             (3, 11, 11)
         """
-        if isinstance(x, tf.data.Dataset):
-            batches = self.expected.data_set(x, labelled=False)
-        else:
-            batches = tf.data.Dataset.from_tensor_slices((self.expected.images(x),)).batch(batch_size)
-        self.gather_moments(batches)
+        self.gather_moments(self.expected.image_batches(x, batch_size))
 
     def gather_moments(self, batches: tf.data.Dataset) -> None:
         """Calibrate with a data set of checked batches; each batch is a tuple with the images first."""

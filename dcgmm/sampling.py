@@ -24,18 +24,20 @@ class SamplingOptions:
     Args:
         top_s: S of top-S sampling, an integer for all GMM layers that a control signal reaches, or one for each GMM
             layer, from the lowest. Default None, the full distribution.
-        noise: factor on the drawn noise, one for all GMM layers or one for each, from the lowest. Default None, 1.
+        noise: factor on the drawn noise, one for all GMM layers or one for each, from the lowest. Default 1.
+        noise_at_bound: whether features whose precision stands at its bound get noise, too. Default False.
         sharpening: a `Sharpening` for all Folding and MaxPooling layers, or a dict of them by layer name. Default None.
         seed: an integer. Default None, a fresh one each time.
         merge_prior: whether control signals are multiplied by each layer's π (Sec. V). Default False.
 
     Example:
-        >>> SamplingOptions(top_s=1, seed=0).noise is None
-        True
+        >>> SamplingOptions(top_s=1, seed=0).noise
+        1.0
     """
 
     top_s: int | Sequence[int | None] | None = None
-    noise: float | Sequence[float] | None = None
+    noise: float | Sequence[float] = 1.0
+    noise_at_bound: bool = False
     sharpening: Sharpening | Mapping[str, Sharpening | None] | None = None
     seed: int | None = None
     merge_prior: bool = False
@@ -57,8 +59,9 @@ class SamplingOptions:
         top_s = _one_each(
             "top_s", self.top_s, n_layers, lambda s: s is None or (isinstance(s, int | np.integer) and s > 0)
         )
-        noise = 1.0 if self.noise is None else self.noise
-        noise = _one_each("noise", noise, n_layers, lambda scale: 0 <= scale < np.inf)
+        noise = _one_each("noise", self.noise, n_layers, lambda scale: 0 <= scale < np.inf)
+        if not isinstance(self.noise_at_bound, bool | np.bool_):
+            raise ValueError(f"noise_at_bound must be True or False, received {self.noise_at_bound!r}")
         given = self.sharpening
         sharpening = dict(given) if isinstance(given, Mapping) else dict.fromkeys(windows, given)
         if unknown := set(sharpening) - set(windows):
@@ -89,7 +92,7 @@ class Descent:
         self.levels = list(levels)
         # The level of each Folding and MaxPooling layer, by the layer's name.
         self._level_of = {window.name: i for i, level in enumerate(self.levels) for window in level.windows}
-        self._ascents: dict[tuple[str, int], Ascent] = {}
+        self._ascents: dict[tuple[Any, ...], Ascent] = {}
 
     def run(
         self,
@@ -112,7 +115,7 @@ class Descent:
             (N, 2) in nats.
 
         Raises:
-            ValueError: if an option is out of its range.
+            ValueError: if an option is out of its range, or sharpening diverges.
         """
         top = len(self.levels) - 1 if layer is None else layer
         checked = options.checked(len(self.levels), list(self._level_of))
@@ -134,11 +137,12 @@ class Descent:
             level = self.levels[index]
             control = fuse(index, control, part) if fuse else control
             seed, own = tf.unstack(tf.random.split(seed, 2))
-            control = level.gmm.down(control, own, options.top_s[index], options.noise[index], options.merge_prior)
+            choice = options.top_s[index], options.noise[index], options.noise_at_bound, options.merge_prior
+            control = level.gmm.down(control, own, *choice)
             for window in reversed(level.windows):
                 control = window.down(control)
                 if sharpening := options.sharpening.get(window.name):
-                    control, *pair = self._ascent(window, sharpening)(control, sharpening.steps, sharpening.rate)
+                    control, *pair = self._ascent(window, sharpening)(control, sharpening)
                     likelihoods[window.name] = np.stack([value.numpy() for value in pair], axis=1)
         return control.numpy(), likelihoods
 
@@ -146,10 +150,10 @@ class Descent:
         """Return the ascent of the signal that a Folding or MaxPooling has made, compiled once."""
         own = self._level_of[window.name]
         target = max(own, own if sharpening.layer is None else sharpening.layer)
-        key = window.name, target
+        key = window.name, target, sharpening.objective, sharpening.halve_steps
         if key not in self._ascents:
             path = [self.levels[own].from_window(window), *self.levels[own + 1 : target + 1]]
-            self._ascents[key] = Ascent(path)
+            self._ascents[key] = Ascent(path, sharpening.objective, sharpening.halve_steps)
         return self._ascents[key]
 
 

@@ -9,24 +9,40 @@ import tensorflow as tf
 from dcgmm import parallel
 from dcgmm.levels import Level
 
+OBJECTIVES = ("logsumexp", "max-component")
+
 
 @dataclass(frozen=True)
 class Sharpening:
     """Gradient ascent on a log-likelihood, after a Folding or MaxPooling has made a control signal (Sec. II-B3).
 
-    The signal T moves to T + ε_s ∂L/∂T. L is the log-likelihood (logsumexp, mean over positions) that a GMM layer above
-    gives to T. Each sample ascends for itself. A step that would lower a sample's log-likelihood is not taken, and its
-    step size is halved, because the paper's 0.1 overshoots where the precisions stand at their bound.
+    The signal T moves by T ← T + ε_s ∂L/∂T, G times. L is the mean log-likelihood that a GMM layer above gives to T. As
+    in the authors' code, the mean is over positions and over a batch of samples. So a step moves each sample by ε_s
+    divided by the size of the batch, times the gradient of its own log-likelihood. The size of the batch is an argument
+    here, so a sample does not depend on the samples that are drawn with it.
 
     Args:
-        steps: G, ≥ 0. Default 1000, as in the paper.
-        rate: ε_s, > 0. Default 0.1, as in the paper.
+        steps: G, ≥ 0. Default 1000, as in the paper; the authors' code has 100 by default.
+        rate: ε_s, > 0. Default 0.1, as in the paper and in the authors' code.
+        batch_size: the number of samples in the mean, ≥ 1; it divides each step. Default 100, the authors' batch. With
+            1, each sample climbs its own log-likelihood by steps of ε_s. 1,000 such steps destroy shapes.
         layer: the GMM layer whose log-likelihood is ascended, by its index from the lowest, 0. Signals that are made
             above this layer ascend the GMM layer next above them. Default None: every signal ascends the GMM layer
-            next above it.
+            next above it, as the paper says. (A comment in the authors' code prefers the one after it; their scripts
+            use the next one.)
+        objective: `"logsumexp"`, the log-likelihood of Eq. 3, or `"max-component"`, its largest term only, as in the
+            authors' code. (There it is also annealed, but after training this makes no difference.) Default
+            `"logsumexp"`, as the paper says.
+        penalty: w, ≥ 0: the objective of each sample is reduced by w times the mean square of T − T₀, its distance
+            from its start. Default 0, as in the paper; the authors' code has 0.1.
+        halve_steps: whether a step that would lower a sample's objective is not taken, and its step size is halved.
+            Default False.
 
     Raises:
         ValueError: if an argument is out of its range.
+
+    Source: the authors' code is that of their follow-up, A new perspective on probabilistic image modeling, 2022; see
+    results/DEVIATIONS.md.
 
     Example:
         >>> from dcgmm import load_pretrained
@@ -38,13 +54,21 @@ class Sharpening:
 
     steps: int = 1000
     rate: float = 0.1
+    batch_size: int = 100
     layer: int | None = None
+    objective: str = "logsumexp"
+    penalty: float = 0.0
+    halve_steps: bool = False
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        if not (self.steps >= 0 and 0 < self.rate < np.inf and (self.layer is None or self.layer >= 0)):
+        if self.objective not in OBJECTIVES:
+            raise ValueError(f"the objective of sharpening must be one of {', '.join(OBJECTIVES)}, received {self}")
+        in_range = self.steps >= 0 and 0 < self.rate < np.inf and self.batch_size >= 1 and 0 <= self.penalty < np.inf
+        if not in_range or (self.layer is not None and self.layer < 0):
             raise ValueError(
-                f"sharpening needs steps >= 0, a finite rate > 0 and a layer >= 0 or None, received {self}"
+                "sharpening needs steps >= 0, a finite rate > 0, a batch_size >= 1, a finite penalty >= 0 and a layer "
+                f">= 0 or None, received {self}"
             )
 
 
@@ -53,50 +77,85 @@ class Ascent:
 
     Args:
         levels: the levels that the signal passes through, the ascended one last.
+        objective: as in `Sharpening`. Default `"logsumexp"`.
+        halve_steps: as in `Sharpening`. Default False.
 
     Example:
         >>> from dcgmm import load_pretrained
         >>> ascent = Ascent(load_pretrained("2L-c", "mnist").levels[:1])
-        >>> sharpened, before, after = ascent(tf.fill((2, 28, 28, 1), 0.5), steps=5, rate=0.001)
+        >>> sharpened, before, after = ascent(tf.fill((2, 28, 28, 1), 0.5), Sharpening(steps=5))
         >>> bool(tf.reduce_all(after > before))
         True
     """
 
-    def __init__(self, levels: Sequence[Level]) -> None:
+    def __init__(self, levels: Sequence[Level], objective: str = OBJECTIVES[0], halve_steps: bool = False) -> None:
         self.levels = tuple(levels)
+        self.objective = objective
+        self.halve_steps = halve_steps
         self._n_parts = parallel.n_parts()
         self._compiled = tf.function(self._of_parts, reduce_retracing=True)
 
-    def __call__(self, control: tf.Tensor, steps: int, rate: float) -> list[tf.Tensor]:
-        """Return the sharpened signal, and the log-likelihood of each sample (N,) before and after."""
-        return self._compiled(control, tf.constant(steps), tf.constant(rate, tf.float32))
+    def __call__(self, control: tf.Tensor, sharpening: Sharpening) -> list[tf.Tensor]:
+        """Return the sharpened signal, and the log-likelihood of each sample (N,) before and after.
+
+        Args:
+            control: the signal, a tensor (N, H, W, C).
+            sharpening: its steps, rate, batch_size and penalty count.
+
+        Raises:
+            ValueError: if the ascent diverges.
+        """
+        numbers = (sharpening.rate / sharpening.batch_size, sharpening.penalty)
+        found = self._compiled(control, tf.constant(sharpening.steps), *(tf.constant(n, tf.float32) for n in numbers))
+        if not np.all(np.isfinite(found[2])):
+            raise ValueError(f"{sharpening} has diverged: use a smaller rate, or halve_steps=True")
+        return found
 
     def log_likelihood(self, control: tf.Tensor) -> tf.Tensor:
         """Return the log-likelihood of each sample's signal, the mean over positions, (N,) in nats."""
+        return tf.reduce_mean(self.levels[-1].gmm.log_likelihood(self._log_scores(control)), axis=(1, 2))
+
+    def _log_scores(self, control):
         *lower, top = self.levels
         for level in lower:
             control = tf.nn.softmax(level.log_scores(control))
-        return tf.reduce_mean(top.gmm.log_likelihood(top.log_scores(control)), axis=(1, 2))
+        return top.log_scores(control)
 
-    def _of_parts(self, control, steps, rate):
-        return parallel.side_by_side(lambda part: self._ascend(part, steps, rate), control, self._n_parts)
+    def _of_parts(self, control, steps, rate, penalty):
+        return parallel.side_by_side(lambda part: self._ascend(part, steps, rate, penalty), control, self._n_parts)
 
-    def _ascend(self, control, steps, rate):
-        before, gradient = self._value_and_gradient(control)
-        value, rates = before, tf.fill(tf.shape(before), rate)
+    def _ascend(self, start, steps, rate, penalty):
+        climb = self._climb_with_halved_steps if self.halve_steps else self._climb
+        control = climb(start, steps, rate, penalty)
+        return control, self.log_likelihood(start), self.log_likelihood(control)
+
+    def _climb(self, start, steps, rate, penalty):
+        control = start
+        for _ in tf.range(steps):
+            control += rate * self._value_and_gradient(control, start, penalty)[1]
+        return control
+
+    def _climb_with_halved_steps(self, start, steps, rate, penalty):
+        control, rates = start, tf.fill(tf.shape(start)[:1], rate)
+        value, gradient = self._value_and_gradient(start, start, penalty)
         for _ in tf.range(steps):
             candidate = control + rates[:, None, None, None] * gradient
-            new_value, new_gradient = self._value_and_gradient(candidate)
+            new_value, new_gradient = self._value_and_gradient(candidate, start, penalty)
             better = new_value >= value
             kept = better[:, None, None, None]
             control = tf.where(kept, candidate, control)
             gradient = tf.where(kept, new_gradient, gradient)
             value = tf.where(better, new_value, value)
             rates = tf.where(better, rates, rates / 2)
-        return control, before, value
+        return control
 
-    def _value_and_gradient(self, control):
+    def _value_and_gradient(self, control, start, penalty):
+        """Return the objective of each sample (N,), and its gradient."""
         with tf.GradientTape() as tape:
             tape.watch(control)
-            value = self.log_likelihood(control)
+            scores = self._log_scores(control)
+            largest = self.objective == "max-component"
+            likelihoods = tf.reduce_max(scores, -1) if largest else tf.reduce_logsumexp(scores, -1)
+            moved = tf.reduce_mean(tf.square(control - start), axis=(1, 2, 3))
+            value = tf.reduce_mean(likelihoods, axis=(1, 2)) - penalty * moved
         return value, tape.gradient(value, control)

@@ -146,13 +146,14 @@ class DCGMMDensity(DensityMixin, BaseEstimator):
 
         Args:
             n_samples: the number of samples. Default 1.
-            **arguments: arguments of `DCGMM.sample`, such as `top_s`, `noise` and `seed`.
+            **arguments: arguments of `DCGMM.sample`, such as `top_s`, `noise` and `seed`. Here `noise_at_bound` is True
+                by default, so that samples of a flat mixture have the density that `score_samples` gives.
 
         Returns:
             An array (n_samples, n_features).
         """
         check_is_fitted(self)
-        images = self.model_.sample(n_samples, **{"seed": self._seed(), **arguments})
+        images = self.model_.sample(n_samples, **{"seed": self._seed(), "noise_at_bound": True, **arguments})
         return images.reshape(n_samples, -1)
 
     def _images(self, X, reset=False):

@@ -11,12 +11,17 @@ import tensorflow as tf
 
 from dcgmm import parallel
 
+NOT_COUNTED = (
+    "the weights π below a LinearClassifier cannot be counted: it has learned from responsibilities with these weights"
+)
+
 
 class TrainingLoop(keras.Model):
     """A `keras.Model` whose GMM layers learn from the same mini-batches, each by its own objective.
 
     `DCGMM` inherits from it and provides `gmm_layers`, `annealings`, `moments`, `classifier`, `climb`,
-    `likelihoods_and_output`, `gather_moments`, `expected`, `rates`, `centroid_phase`, `seed` and `n_parts`.
+    `likelihoods_and_output`, `count_weights_of`, `gather_moments`, `expected`, `rates`, `final_rate`, `start_delay`,
+    `centroid_phase`, `seed` and `n_parts`.
 
     Example:
         >>> from dcgmm import DCGMM
@@ -32,6 +37,7 @@ class TrainingLoop(keras.Model):
         self._trackers += [keras.metrics.Mean(name=f"log_likelihood_{i}") for i in range(len(self.gmm_layers))]
         self._accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy") if self.classifier else None
         self._phase_gate = tf.Variable(1.0, trainable=False)
+        self._start_gates = [tf.Variable(1.0, trainable=False) for _ in self.gmm_layers]
 
     def compile(
         self,
@@ -85,6 +91,7 @@ class TrainingLoop(keras.Model):
         batch_size: int = 100,
         validation_data: Any = None,
         callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        count_weights: bool = False,
         **kwargs: Any,
     ) -> keras.callbacks.History:
         """Train on images; Keras' own `fit` with its progress bar, callbacks and History.
@@ -100,6 +107,8 @@ class TrainingLoop(keras.Model):
             batch_size: images in each step. Default 100.
             validation_data: images to evaluate after every epoch. Default None.
             callbacks: Keras callbacks. Default None.
+            count_weights: whether the top layer's π is set at the end to its mean responsibility, by
+                `DCGMM.count_weights`. Default False: π stays as it was trained, equal for all components by default.
             **kwargs: as in `keras.Model.fit`, except shuffle and validation_split.
 
         Returns:
@@ -125,6 +134,8 @@ class TrainingLoop(keras.Model):
                 "validation_split and shuffle are not supported: arrays are always shuffled, by seed and epoch; split "
                 "them beforehand, or pass a tf.data.Dataset for an order of your own"
             )
+        if count_weights and self.classifier is not None:
+            raise ValueError(NOT_COUNTED)
         if given := {"class_weight", "sample_weight"} & set(kwargs):
             raise ValueError(f"{' and '.join(sorted(given))} cannot be given: every image counts the same")
         steps, per_execution = kwargs.pop("steps_per_epoch", None), self.steps_per_execution
@@ -141,7 +152,8 @@ class TrainingLoop(keras.Model):
         if validation_data is not None:
             pair = validation_data if isinstance(validation_data, tuple | list) else (validation_data,)
             validation_data = self.expected.batches(*pair, batch_size=batch_size)
-        callbacks = [_TrainingSteps(epochs, order), *(callbacks or []), _Calibration(x.take(steps) if steps else x)]
+        end = _Calibration(x.take(steps) if steps else x, count_weights)
+        callbacks = [_TrainingSteps(epochs, order), *(callbacks or []), end]
         if steps:
             # Keras runs whole executions only. If they did not divide the epoch, it would run past its end.
             self._execute(math.gcd(steps, per_execution))
@@ -219,20 +231,35 @@ class TrainingLoop(keras.Model):
             share = loss / self._n_devices
         variables = self.trainable_variables
         gradients = tape.gradient(share, variables)
-        scaled = [gradient * self._rate(v) for gradient, v in zip(gradients, variables, strict=True)]
+        scaled = [gradient * rate for gradient, rate in zip(gradients, self._rates_of(variables), strict=True)]
         self.optimizer.apply_gradients(zip(scaled, variables, strict=True))
         if self._n_devices > 1:
             objectives = tf.distribute.get_replica_context().all_reduce("mean", objectives)
-        for annealing, objective in zip(self.annealings, objectives, strict=True):
-            annealing.update(objective)
+        for annealing, objective, gate in zip(self.annealings, objectives, self._start_gates, strict=True):
+            annealing.update(objective, gate if self.start_delay else 1)
         likelihoods = [o + layer.log_normaliser for o, layer in zip(objectives, self.gmm_layers, strict=True)]
         sigmas = {f"sigma_{i}": tf.convert_to_tensor(annealing.sigma) for i, annealing in enumerate(self.annealings)}
         return self._track(loss, likelihoods, x, y, output) | sigmas
 
-    def _rate(self, variable):
-        """Return the factor on the learning rate of a variable."""
+    def _rates_of(self, variables):
+        """Return the factor on the learning rate of each variable; a classifier's is 1."""
         centroids, scales, weights = self.rates
-        return {"mu": centroids, "s": scales * self._phase_gate, "xi": weights}.get(variable.name, 1.0)
+        by_name = {"mu": centroids, "s": scales * self._phase_gate, "xi": weights}
+        factors = {
+            id(variable): self._rate_of_layer(i) * by_name[variable.name]
+            for i, layer in enumerate(self.gmm_layers)
+            for variable in layer.weights
+        }
+        return [factors.get(id(variable), 1.0) for variable in variables]
+
+    def _rate_of_layer(self, index):
+        """Return the factor on the learning rate of a GMM layer."""
+        # The objective is a mean over positions. If each position has its own mixture, each learns as if it were alone.
+        factor = self.gmm_layers[index].n_mixtures
+        if self.final_rate < 1:
+            annealing = self.annealings[index]
+            factor *= tf.maximum(annealing.sigma / annealing.sigma_start, self.final_rate)
+        return factor * self._start_gates[index] if self.start_delay else factor
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Return the exact log-likelihood of every GMM layer, in nats a position, and a classifier's accuracy."""
@@ -289,14 +316,17 @@ class _TrainingSteps(keras.callbacks.Callback):
         if self.order is not None:
             self.order.assign(self.model._shuffled(self.order.shape[0], epoch))
         self.model._phase_gate.assign(float(epoch >= round(self.model.centroid_phase * self.epochs)))
+        for i, gate in enumerate(self.model._start_gates):
+            gate.assign(float(epoch >= round(i * self.model.start_delay * self.epochs)))
 
 
 class _Calibration(keras.callbacks.Callback):
     """Gathers the statistics of the training images at the end, when the weights no longer change."""
 
-    def __init__(self, batches):
+    def __init__(self, batches, count_weights):
         super().__init__()
         self.batches = batches
+        self.count_weights = count_weights
 
     def on_train_begin(self, logs=None):
         # Statistics that were gathered with other weights would silently be wrong.
@@ -304,4 +334,6 @@ class _Calibration(keras.callbacks.Callback):
             moments.reset()
 
     def on_train_end(self, logs=None):
+        if self.count_weights:
+            self.model.count_weights_of(self.batches)
         self.model.gather_moments(self.batches)

@@ -154,6 +154,12 @@ class ExpectedInput:
         x = self.images(x)
         return tf.data.Dataset.from_tensor_slices((x, *self.labels(y, len(x)))).batch(batch_size)
 
+    def image_batches(self, x: Any, batch_size: int) -> tf.data.Dataset:
+        """Return a data set of batches without need of labels; each batch is a tuple with the images first."""
+        if isinstance(x, tf.data.Dataset):
+            return self.data_set(x, labelled=False).map(lambda images, *labels: (images,))
+        return tf.data.Dataset.from_tensor_slices((self.images(x),)).batch(batch_size)
+
     @property
     def _sizes(self):
         return ", ".join(str(n) for n in self.image_shape)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 
 from dcgmm.architectures import layers_from_spec
-from dcgmm.layers import GMM, MAX_PRECISION, MIN_SCALE, Folding, MaxPooling
+from dcgmm.layers import GMM, MAX_PRECISION, MIN_SCALE, Folding, LinearClassifier, MaxPooling
 
 
 @st.composite
@@ -132,7 +132,8 @@ def test_the_density_integrates_to_one():
 def test_samples_have_the_mixture_s_moments():
     layer = random_gmm(4, (1, 1, 3))
     n = 200_000
-    samples = layer.down(tf.zeros((n, 1, 1, 4)), tf.constant([0, 0])).numpy().reshape(n, 3)
+    layer.s.assign(layer.s.constraint(layer.s * [1.0, 1.0, 100.0]))  # the last feature stands at the bound
+    samples = layer.down(tf.zeros((n, 1, 1, 4)), tf.constant([0, 0]), noise_at_bound=True).numpy().reshape(n, 3)
     pi, mu, variances = layer.mixing_weights[:, None], layer.means, 1 / layer.precisions
     mean = np.sum(pi * mu, axis=0)
     variance = np.sum(pi * (variances + mu**2), axis=0) - mean**2
@@ -142,6 +143,69 @@ def test_samples_have_the_mixture_s_moments():
     for drawn in (samples, theirs):
         np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=5 * np.sqrt(variance.max() / n))
         np.testing.assert_allclose(drawn.var(axis=0), variance, rtol=0.05)
+
+
+def test_no_noise_is_drawn_where_the_bound_has_set_the_precision():
+    layer = random_gmm(3, (1, 1, 4))
+    at_bound = np.array([[True, False, False, True], [False, False, True, False], [True, True, True, True]])
+    layer.s.assign(np.where(at_bound, MAX_PRECISION**0.5, layer.s.numpy()))
+    n = 30_000
+    control = tf.one_hot(np.arange(n) % 3, 3)[:, None, None]
+    samples = layer.down(control, tf.constant([1, 1])).numpy().reshape(-1, 3, 4)
+    np.testing.assert_array_equal(np.all(samples == layer.means, axis=0), at_bound)
+    np.testing.assert_allclose(samples.std(axis=0)[~at_bound], layer.precisions[~at_bound] ** -0.5, rtol=0.05)
+
+
+def random_plane_of_mixtures(seed=0):
+    """Return a built GMM with a mixture of its own at each of 2×3 positions, and the mixtures as scikit-learn's."""
+    layer = GMM(4, shared=False)
+    layer.build((None, 2, 3, 5))
+    rng = np.random.default_rng(seed)
+    layer.mu.assign(rng.normal(0.5, 0.3, layer.mu.shape))
+    layer.s.assign(rng.uniform(0.5, 4, layer.s.shape))
+    layer.xi.assign(rng.normal(0, 1, layer.xi.shape))
+    mixtures = {}
+    for at in np.ndindex(2, 3):
+        mixture = mixtures[at] = GaussianMixture(4, covariance_type="diag")
+        mixture.weights_ = layer.mixing_weights[at].astype("float64") / layer.mixing_weights[at].sum(dtype="float64")
+        mixture.means_, precisions = layer.means[at].astype("float64"), layer.precisions[at].astype("float64")
+        mixture.precisions_cholesky_, mixture.covariances_ = np.sqrt(precisions), 1 / precisions
+    return layer, mixtures
+
+
+def test_mixtures_that_are_not_shared_are_as_many_mixtures_of_scikit_learn():
+    layer, mixtures = random_plane_of_mixtures()
+    x = np.random.default_rng(1).random((50, 2, 3, 5), dtype="float32")
+    scores = layer.log_scores(tf.constant(x))
+    n = 40_000
+    samples = layer.down(tf.zeros((n, 2, 3, 4)), tf.constant([0, 1]), noise_at_bound=True).numpy()
+    for at, mixture in mixtures.items():
+        there = (slice(None), *at)
+        np.testing.assert_allclose(layer.log_likelihood(scores)[there], mixture.score_samples(x[there]), rtol=1e-4)
+        np.testing.assert_allclose(layer(x)[there], mixture.predict_proba(x[there]), atol=1e-4)
+        theirs, _ = mixture.sample(n)
+        np.testing.assert_allclose(samples[there].mean(axis=0), theirs.mean(axis=0), atol=0.03)
+        np.testing.assert_allclose(samples[there].std(axis=0), theirs.std(axis=0), rtol=0.05)
+
+
+def test_the_ways_down_of_a_classifier_are_the_two_readings_of_the_paper():
+    for inverse in ("one-hot", "log-probabilities"):
+        layer = LinearClassifier(3, inverse=inverse)
+        layer.build((None, 2, 1, 4))
+        rng = np.random.default_rng(0)
+        kernel, bias = rng.normal(size=(8, 3)).astype("float32"), rng.normal(size=3).astype("float32")
+        layer.set_weights([kernel, bias])
+        control = layer.down(tf.one_hot([2], 3)).numpy()
+        if inverse == "one-hot":
+            expected = kernel[:, 2].reshape(1, 2, 1, 4)
+            expected = expected - expected.min(axis=-1, keepdims=True)
+        else:
+            expected = kernel @ (np.log([0.025, 0.025, 0.95]) - bias)
+            expected = (expected - expected.min()).reshape(1, 2, 1, 4)
+        np.testing.assert_allclose(control, expected, rtol=1e-4, atol=1e-5)
+        assert LinearClassifier.from_config(layer.get_config()).inverse == inverse
+    with pytest.raises(ValueError, match="one-hot, log-probabilities, received 'softmax'"):
+        LinearClassifier(3, inverse="softmax")
 
 
 def test_a_control_signal_chooses_the_components_and_top_s_keeps_the_strongest():

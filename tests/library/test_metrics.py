@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
+from scipy.stats import entropy
 
-from dcgmm import metrics
+from dcgmm import load_pretrained, metrics
 
 
 @given(st.integers(2, 5), st.integers(0, 2**16))
@@ -50,8 +51,34 @@ def test_blurred_images_are_less_sharp_and_scaling_grey_values_scales_sharpness(
     assert metrics.sharpness(images / 2) == pytest.approx(metrics.sharpness(images) / 2)
 
 
-def test_nearest_distances_leave_out_an_image_itself_and_are_rms_over_pixels(images):
+def test_nearest_distances_leave_out_an_image_itself_and_are_rms_over_blurred_pixels(images):
     assert metrics.nearest_distance(images, images) == pytest.approx(0, abs=1e-6)
-    assert metrics.nearest_distance(images[:1], images[:1] + 0.25) == pytest.approx(0.25)
-    rms = cdist(images.reshape(40, -1), images.reshape(40, -1)) / 28 + np.diag(np.full(40, np.inf))
+    half = images[:1] / 2
+    assert metrics.nearest_distance(half, half + 0.25) == pytest.approx(0.25)
+    assert metrics.nearest_distance(half + 5, half + 9) == pytest.approx(0, abs=1e-6)  # both are shown as white
+    blurred = gaussian_filter(images.astype("float64"), (0, 1, 1, 0), mode="nearest").reshape(40, -1)
+    rms = cdist(blurred, blurred) / 28 + np.diag(np.full(40, np.inf))
     assert metrics.nearest_distance(images) == pytest.approx(rms.min(axis=1).mean())
+
+
+def test_duplicates_are_the_samples_of_one_component_of_a_flat_mixture_whatever_their_grain():
+    for dataset in ("mnist", "fashion_mnist"):
+        model = load_pretrained("1L", dataset, classes="0-4")
+        samples, centroids = (model.sample(100, top_s=1, noise=noise, seed=3) for noise in (1, 0))
+        components = np.unique(centroids, axis=0, return_inverse=True)[1].ravel()
+        groups = metrics.duplicate_groups(samples)
+        same, found = (values[:, None] == values for values in (components, groups))
+        pairs = np.triu_indices(100, 1)
+        assert not np.any(found[pairs] & ~same[pairs])
+        assert np.mean(found[pairs][same[pairs]]) > 0.8
+        assert metrics.distinct(centroids) == components.max() + 1
+
+
+def test_the_divergence_of_bins_is_that_of_the_shares_in_clusters():
+    rng = np.random.default_rng(0)
+    real = rng.normal(0, 0.01, (200, 4, 4, 1)) + (np.arange(200) % 2)[:, None, None, None]
+    bins = metrics.Bins(real, n_bins=2)
+    assert bins.divergence(real[:100]) == pytest.approx(0, abs=1e-9)
+    half, all_of_one = np.array([0.5, 0.5]), np.array([1.0, 0.0])
+    expected = (entropy(half, (half + all_of_one) / 2) + entropy(all_of_one, (half + all_of_one) / 2)) / 2
+    assert bins.divergence(real[::2]) == pytest.approx(expected)

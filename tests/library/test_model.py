@@ -125,6 +125,79 @@ def test_at_first_only_the_centroids_adapt():
     assert seen[-1] == (True, True)
 
 
+def test_a_delayed_layer_learns_and_anneals_only_from_its_share_of_the_epochs_on():
+    model, start, seen = small_model(start_delay=0.5), small_model().gmm_layers[1].means, []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            moved = [not np.array_equal(layer.means, start) for layer in model.gmm_layers]
+            seen.append((moved[1], [int(annealing.steps) for annealing in model.annealings]))
+
+    model.fit(small_images(), epochs=4, batch_size=20, verbose=0, callbacks=[Watch()])
+    assert seen == [(False, [10, 0]), (False, [20, 0]), (True, [30, 10]), (True, [40, 20])]
+    assert DCGMM.from_config(model.get_config()).start_delay == 0.5
+
+
+@pytest.mark.parametrize(("sigma", "expected"), [(1.0, 1.0), (0.5, 0.5), (0.05, 0.2)])
+def test_a_layer_s_rate_falls_with_its_radius_down_to_the_final_rate(sigma, expected):
+    moved = []
+    for final_rate in (1.0, 0.2):
+        model = small_model(final_rate=final_rate)
+        for annealing in model.annealings:
+            annealing.sigma.assign(sigma * annealing.sigma_start)
+        start = [layer.means for layer in model.gmm_layers]
+        model.fit(small_images(20), epochs=1, batch_size=20, verbose=0)
+        moved.append([layer.means - before for layer, before in zip(model.gmm_layers, start, strict=True)])
+    for constant, falling in zip(*moved, strict=True):
+        np.testing.assert_allclose(falling, expected * constant, atol=1e-7)
+        assert np.abs(constant).max() > 1e-6
+
+
+def test_counted_weights_are_the_mean_responsibility_and_raise_the_likelihood():
+    model, x = spread(small_model()), small_images()
+    model.calibrate(x)
+    before, lower = model.log_likelihood(x), model.gmm_layers[0].mixing_weights
+    expected = model.responsibilities(x).mean(axis=(0, 1, 2))
+    model.count_weights(x)
+    np.testing.assert_allclose(model.gmm_layers[-1].mixing_weights, expected, rtol=1e-4)
+    np.testing.assert_array_equal(model.gmm_layers[0].mixing_weights, lower)
+    after = model.log_likelihood(x)
+    assert after.mean() > before.mean()
+    np.testing.assert_allclose(model.moments[-1].mean, after.mean(axis=0), rtol=1e-5)
+    with pytest.raises(ValueError, match="below a LinearClassifier cannot be counted"):
+        DCGMM.from_spec("1L C(10)").count_weights(np.zeros((1, 28, 28, 1)))
+
+
+def test_fit_can_count_the_weights_at_its_end():
+    by_fit, afterwards, x = small_model(), small_model(), small_images()
+    by_fit.fit(x, epochs=2, batch_size=20, verbose=0, count_weights=True)
+    afterwards.fit(x, epochs=2, batch_size=20, verbose=0)
+    assert np.ptp(afterwards.gmm_layers[-1].mixing_weights) < 1e-6
+    afterwards.count_weights(x)
+    np.testing.assert_allclose(*(m.gmm_layers[-1].mixing_weights for m in (by_fit, afterwards)), rtol=1e-5)
+    np.testing.assert_allclose(*(m.moments[-1].mean.numpy() for m in (by_fit, afterwards)), rtol=1e-5)
+
+
+def test_mixtures_that_are_not_shared_learn_as_models_of_their_own(tmp_path):
+    x = small_images()
+    own = DCGMM.from_spec("F(7,7,7,7) G(4,unshared)", (14, 14, 1), annealing={"sigma_start": 0.01})
+    own.compile(steps_per_execution=5)
+    start = own.gmm_layers[0].get_weights()
+    own.fit(x, epochs=3, batch_size=20, verbose=0)
+    own.save(tmp_path / "own.keras")
+    loaded = keras.models.load_model(tmp_path / "own.keras")
+    np.testing.assert_array_equal(loaded.log_likelihood(x), own.log_likelihood(x))
+    np.testing.assert_array_equal(loaded.sample(5, seed=0), own.sample(5, seed=0))
+    for row, column in np.ndindex(2, 2):
+        patches = x[:, 7 * row : 7 * row + 7, 7 * column : 7 * column + 7]
+        alone = DCGMM.from_spec("F(7,7,1,1) G(4)", (7, 7, 1), annealing={"sigma_start": 0.01})
+        alone.compile(steps_per_execution=5)
+        alone.gmm_layers[0].set_weights([weights[row, column] for weights in start])
+        alone.fit(patches, epochs=3, batch_size=20, verbose=0)
+        for there, expected in zip(own.gmm_layers[0].get_weights(), alone.gmm_layers[0].get_weights(), strict=True):
+            np.testing.assert_allclose(there[row, column], expected, atol=1e-4)
+
+
 def test_batches_depend_on_seed_and_epoch_alone(monkeypatch):
     x = np.arange(24, dtype="float32").reshape(6, 2, 2, 1)
     seen = []
@@ -270,7 +343,9 @@ def test_an_architecture_that_cannot_be_is_explained(spec, message):
         DCGMM.from_spec(spec)
 
 
-@pytest.mark.parametrize("arguments", [{"top_s": 0}, {"top_s": [1]}, {"noise": [1.0]}, {"noise": -1}, {"n": 0}])
+@pytest.mark.parametrize(
+    "arguments", [{"top_s": 0}, {"top_s": [1]}, {"noise": [1.0]}, {"noise": -1}, {"noise_at_bound": "yes"}, {"n": 0}]
+)
 def test_sampling_arguments_are_checked(arguments):
     with pytest.raises(ValueError, match=f"^{next(iter(arguments))} must be"):
         DCGMM.from_spec("2L-d").sample(**{"n": 3, **arguments})

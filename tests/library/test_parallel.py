@@ -39,7 +39,7 @@ def test_a_model_that_works_in_parts_gives_what_it_gives_in_one(spec, n, images,
         history = model.fit(images, labels, epochs=3, batch_size=8, verbose=0).history
         measured = model.evaluate(images, labels, batch_size=8, verbose=0)
         outputs = model.predict(images, batch_size=8, verbose=0)
-        samples = model.sample(5, top_s=1, noise=0.1, sharpening=Sharpening(5, rate=0.001), seed=0)
+        samples = model.sample(5, top_s=1, sharpening=Sharpening(5), seed=0)
         likelihoods = model.log_likelihoods(images[:5])
         responsibilities = model.responsibilities(images[:1])
         return [*history.values(), measured, outputs, samples, *likelihoods, responsibilities, *model.get_weights()]

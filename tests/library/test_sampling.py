@@ -71,17 +71,17 @@ def test_the_way_down_of_a_classifier_is_a_shifted_inverse(model):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_sharpening_lowers_no_likelihood_and_raises_nearly_all(name, monkeypatch):
+def test_sharpening_with_halved_steps_lowers_no_likelihood_and_raises_nearly_all(name, monkeypatch):
     model, ascents, ascend = load_pretrained(name, "mnist"), [], Ascent.__call__
 
-    def recorded(ascent, control, *rest):
+    def recorded(ascent, control, sharpening):
         level = ascent.levels[0]
         path = (*level.windows, level.gmm)
-        ascents.append((control, path, *ascend(ascent, control, *rest)))
+        ascents.append((control, path, *ascend(ascent, control, sharpening)))
         return ascents[-1][2:]
 
     monkeypatch.setattr(Ascent, "__call__", recorded)
-    model.sample(100, top_s=1, noise=0.1, sharpening=Sharpening(steps=30), seed=0)
+    model.sample(100, top_s=1, sharpening=Sharpening(30, batch_size=1, halve_steps=True), seed=0)
     assert [path[0] for _, path, *_ in ascents] == [g for g in reversed(model.stack) if not isinstance(g, GMM)]
     for control, path, sharpened, before, after in ascents:
         # Measure with the layers, one after the other, not with the ascent's own numbers.
@@ -105,7 +105,7 @@ def test_samples_do_not_depend_on_the_number_of_threads():
 
 
 def test_a_sharpened_image_is_another_and_likelier(model):
-    plain, sharp = (model.sample(50, noise=0.5, sharpening=s, seed=0) for s in (None, {"F1": Sharpening(100, 0.01)}))
+    plain, sharp = (model.sample(50, sharpening=s, seed=0) for s in (None, {"F1": Sharpening(100)}))
     assert np.all(
         model.log_likelihood(sharp, layer=0).mean(axis=(1, 2)) > model.log_likelihood(plain, layer=0).mean(axis=(1, 2))
     )
@@ -114,8 +114,7 @@ def test_a_sharpened_image_is_another_and_likelier(model):
 def test_sharpening_gains_more_the_longer_it_lasts(model):
     gains = []
     for steps in (0, 5, 50):
-        sharpening = Sharpening(steps=steps, rate=0.01)
-        _, likelihoods = model.sample(50, noise=0.5, sharpening=sharpening, seed=0, return_likelihoods=True)
+        _, likelihoods = model.sample(50, sharpening=Sharpening(steps), seed=0, return_likelihoods=True)
         gains.append(np.mean(np.diff(likelihoods["F1"])))
     assert gains[0] == 0 < gains[1] < gains[2]
 
@@ -123,9 +122,47 @@ def test_sharpening_gains_more_the_longer_it_lasts(model):
 def test_a_sharpened_sample_does_not_depend_on_its_batch(model):
     control = tf.constant(np.random.default_rng(0).random((40, 12, 12, 1), dtype="float32"))
     ascent = Ascent(model.levels[:1])
-    whole, _, _ = ascent(control, 50, 0.01)
-    part, _, _ = ascent(control[5:8], 50, 0.01)
+    whole, _, _ = ascent(control, Sharpening(50))
+    part, _, _ = ascent(control[5:8], Sharpening(50))
     np.testing.assert_allclose(part, whole[5:8], atol=1e-4)
+
+
+@pytest.mark.parametrize("objective", ["logsumexp", "max-component"])
+@pytest.mark.parametrize("penalty", [0, 50.0])
+def test_sharpening_is_gradient_ascent_on_the_mean_over_a_batch_of_100(model, objective, penalty):
+    gmm, folding = model.gmm_layers[0], model.stack[0]
+    start = tf.constant(np.random.default_rng(0).random((100, 12, 12, 1), dtype="float32"))
+    control = tf.Variable(start)
+    optimizer = tf.keras.optimizers.SGD(0.1)
+    for _ in range(40):
+        with tf.GradientTape() as tape:
+            scores = gmm.log_scores(folding(control))
+            largest = tf.reduce_max(scores, -1) if objective == "max-component" else gmm.log_likelihood(scores)
+            loss = penalty * tf.reduce_mean((control - start) ** 2) - tf.reduce_mean(largest)
+        optimizer.apply_gradients([(tape.gradient(loss, control), control)])
+    ascent = Ascent(model.levels[:1], objective)
+    sharpened, before, after = ascent(start, Sharpening(40, penalty=penalty))
+    np.testing.assert_allclose(sharpened, control, atol=1e-4)
+    assert np.abs(sharpened - start).max() > 0.01
+    np.testing.assert_allclose(before, tf.reduce_mean(gmm.log_likelihood(gmm.log_scores(folding(start))), (1, 2)))
+    assert np.mean(after) > np.mean(before)
+
+
+def test_a_penalty_keeps_a_sharpened_signal_near_its_start(model):
+    moved = []
+    for penalty in (0.0, 1000.0):
+        sharpening = {"F1": Sharpening(200, penalty=penalty, batch_size=10)}
+        moved.append(np.abs(model.sample(20, sharpening=sharpening, seed=0) - model.sample(20, seed=0)).mean())
+    assert 0 < moved[1] < moved[0]
+
+
+def test_sharpening_that_diverges_says_so_and_halved_steps_do_not(model):
+    with pytest.raises(
+        ValueError, match=r"Sharpening\(steps=60, rate=100.* has diverged: use a smaller rate, or halve"
+    ):
+        model.sample(5, sharpening=Sharpening(60, rate=1e2, batch_size=1), seed=0)
+    sharp = model.sample(5, sharpening=Sharpening(60, rate=1e2, batch_size=1, halve_steps=True), seed=0)
+    assert np.all(np.isfinite(sharp))
 
 
 def test_a_model_that_has_sharpened_can_be_saved_and_is_let_go(tmp_path):
@@ -184,7 +221,7 @@ def damaged_images():
 
 def test_inpainting_with_a_mask_restores_the_inside_and_keeps_the_outside(model):
     x, damaged, mask = damaged_images()
-    restored = model.inpaint(damaged, mask=mask, noise=0.1, top_s=1, seed=0)
+    restored = model.inpaint(damaged, mask=mask, top_s=1, seed=0)
     np.testing.assert_array_equal(restored[:, ~mask], damaged[:, ~mask])
     mean = striped_images()[0].mean(axis=0)
     assert np.mean((restored - x)[:, mask] ** 2) < np.mean((mean - x)[:, mask] ** 2)
@@ -192,7 +229,7 @@ def test_inpainting_with_a_mask_restores_the_inside_and_keeps_the_outside(model)
 
 def test_blind_inpainting_changes_only_what_outlier_positions_cover(model):
     _, damaged, _ = damaged_images()
-    restored = model.inpaint(damaged, c=2.0, noise=0.1, seed=0)
+    restored = model.inpaint(damaged, c=2.0, seed=0)
     folding = model.stack[0]
     outliers = ~model.inliers(damaged, c=2.0, layer=0)
     assert 0 < outliers.mean() < 1
@@ -260,7 +297,7 @@ def test_inlier_positions_keep_their_activities_and_outliers_take_the_signal_fro
     lowest, received = model.gmm_layers[0], []
     down = lowest.down
     monkeypatch.setattr(lowest, "down", lambda control, *rest: received.append(control) or down(control, *rest))
-    model.inpaint(damaged, c=2.0, noise=0.1, seed=0)
+    model.inpaint(damaged, c=2.0, seed=0)
     inliers = model.inliers(damaged, c=2.0, layer=0)
     same = np.all(received[0] == model.responsibilities(damaged, layer=0), axis=-1)
     np.testing.assert_array_equal(same, inliers)
@@ -305,7 +342,9 @@ def test_labels_need_a_classifier(model):
             model.fit(x, bad)
 
 
-@pytest.mark.parametrize("arguments", [{"steps": -1}, {"rate": 0}, {"layer": -1}])
+@pytest.mark.parametrize(
+    "arguments", [{"steps": -1}, {"rate": 0}, {"layer": -1}, {"batch_size": 0}, {"penalty": -1}, {"objective": "mean"}]
+)
 def test_sharpening_arguments_are_checked(arguments):
-    with pytest.raises(ValueError, match="sharpening needs"):
+    with pytest.raises(ValueError, match=r"sharpening (needs|must be one of logsumexp, max-component).*received"):
         Sharpening(**arguments)
