@@ -138,7 +138,7 @@ def bench_threads():
         return 1e3 * min(clock.seconds[1:]) / steps
 
     asked = paper_scale()
-    names = [*asked["architectures"], *(ablation["architecture"] for ablation in asked["ablations"])]
+    names = [*asked["architectures"], *(name for ablation in asked["ablations"] for name in ablation["architectures"])]
     cells = [(name, n) for name in ("1L", "2L-c", "3L-a") for n in (100, 50, 25, 10)]
     batches = [{"instance": name, "batch": n, "ms/step": ms(name, n)} for name, n in cells]
     return {"ms": {spec: ms(spec) for spec in dict.fromkeys(map(without_classifier, names))}, "batches": batches}
@@ -238,7 +238,11 @@ def plan(ms, overhead, efficiency, workers=(1, 2, 8, 64, 1000)):
     block = paper_scale()
     steps = {"all": 600, "0-4": 300}  # in an epoch
     cells = [(name, classes, {}) for name in block["architectures"] for classes in steps]
-    cells += [(ablation["architecture"], "0-4", ablation.get("changes", {})) for ablation in block["ablations"]]
+    cells += [
+        (name, ablation.get("classes", "0-4"), ablation.get("changes", {}))
+        for ablation in block["ablations"]
+        for name in ablation["architectures"]
+    ]
     hours = []
     for name, classes, changes in cells:
         times = without_classifier(name).count("G") if changes.get("layerwise") else 1

@@ -5,7 +5,8 @@ git and notebooks. It imports the library; the library never imports it.
 """
 
 from dcgmm.experiments.config import results, root, settings
-from dcgmm.experiments.evaluation import evaluate, paper_samples
+from dcgmm.experiments.evaluation import evaluate
+from dcgmm.experiments.evaluation_of_samples import evaluate_samples
 from dcgmm.experiments.on_demand import repetitions, trained
 from dcgmm.experiments.report import Report, finding, judge
 from dcgmm.experiments.spec import Training
@@ -14,9 +15,9 @@ __all__ = [
     "Report",
     "Training",
     "evaluate",
+    "evaluate_samples",
     "finding",
     "judge",
-    "paper_samples",
     "repetitions",
     "results",
     "root",

@@ -1,9 +1,9 @@
-"""Fingerprints of the code that decides the numbers of a training.
+"""Fingerprints of the code that decides the weights of a training, and of the code that decides its numbers.
 
-A training's record holds the hash of the syntax trees of the modules below, without docstrings and comments. So a
-changed comment causes no training, and a changed line of code causes every training that it may affect. To declare that
-a refactoring keeps every bit, run `python -m dcgmm.experiments same-numbers`: it adds the new hash to
-equivalent_fingerprints.txt.
+A fingerprint is the hash of the syntax trees of some modules, without docstrings and comments. So a changed comment
+changes nothing, a changed line in `TRAINING` causes every training that it may affect, and a changed line in
+`EVALUATION` or `SAMPLES` only causes trained models to be evaluated again. To declare that a refactoring keeps every
+bit, run `python -m dcgmm.experiments same-numbers`: it adds the new hash to equivalent_fingerprints.txt.
 
 A stage of the pipeline runs this file by its path, `python -P dcgmm/experiments/fingerprint.py FOLDER`, because
 `python -m` would import TensorFlow.
@@ -13,13 +13,15 @@ import argparse
 import ast
 import hashlib
 import json
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
 EQUIVALENTS = Path(__file__).with_name("equivalent_fingerprints.txt")
 
-# A test checks that the two lists together hold all modules that experiments/train.py imports, directly or not.
+# The modules that decide the weights. A test checks that `TRAINING`, `EVALUATION`, `SAMPLES` and `WITHOUT_NUMBERS`
+# together hold all modules that experiments/train.py imports, directly or not.
 TRAINING = (
     "__init__.py",
     "annealing.py",
@@ -27,17 +29,38 @@ TRAINING = (
     "datasets/__init__.py",
     "datasets/idx.py",
     "datasets/transforms.py",
-    "experiments/evaluation.py",
     "experiments/train.py",
+    "layers.py",
+    "levels.py",
+    "model.py",
+    "outliers.py",
+    "parallel.py",
+    "training.py",
+    "validation.py",
+)
+# The modules that decide the numbers that are measured of a trained model.
+EVALUATION = (
+    "datasets/__init__.py",
+    "datasets/idx.py",
+    "datasets/transforms.py",
+    "experiments/evaluation.py",
     "layers.py",
     "levels.py",
     "metrics.py",
     "model.py",
     "outliers.py",
     "parallel.py",
-    "sampling.py",
-    "training.py",
     "validation.py",
+)
+# The modules that decide the numbers that are measured of its samples.
+SAMPLES = (
+    "experiments/evaluation_of_samples.py",
+    "layers.py",
+    "levels.py",
+    "metrics.py",
+    "model.py",
+    "parallel.py",
+    "sampling.py",
 )
 # A training imports these modules, too, but they decide none of its numbers: files are verified by their hash, and
 # `datasets/custom.py`, which reads images of your own, has a key of its own in the records of such data.
@@ -53,7 +76,7 @@ WITHOUT_NUMBERS = (
 )
 # The modules that decide the content of a notebook, beside its models.
 NOTEBOOKS = (
-    *TRAINING,
+    *sorted({*TRAINING, *EVALUATION, *SAMPLES}),
     "experiments/claims.py",
     "experiments/config.py",
     "experiments/execute.py",
@@ -83,18 +106,37 @@ def of_training(own_data: bool = False, package: Path = PACKAGE) -> dict[str, st
     return keys | {"reader": _canonical(_hash(("datasets/custom.py",), package))} if own_data else keys
 
 
-def declare(keys: dict[str, str]) -> list[str]:
-    """Note in equivalent_fingerprints.txt that this code gives the same numbers as other code.
+def of_evaluation(package: Path = PACKAGE) -> dict[str, str]:
+    """Return the fingerprints of the code that measures a trained model; they stand beside the measured numbers.
 
     Args:
-        keys: the other code's `of_training(own_data=True)`.
+        package: the folder of the package. Default: this one.
+
+    Returns:
+        `evaluation`, and for the numbers of samples `samples`.
+    """
+    modules = {"evaluation": EVALUATION, "samples": SAMPLES}
+    return {name: _canonical(_hash(names, package)) for name, names in modules.items()}
+
+
+def all_keys() -> dict[str, str]:
+    """Return all fingerprints, on which the stages that train depend: `code`, `reader`, `evaluation` and `samples`."""
+    return of_training(own_data=True) | of_evaluation()
+
+
+def declare(keys: dict[str, str], unchanged: Iterable[str]) -> list[str]:
+    """Note in equivalent_fingerprints.txt that this code gives the same weights or numbers as other code.
+
+    Args:
+        keys: the other code's `all_keys()`.
+        unchanged: the names of the keys whose code gives the same bits.
 
     Returns:
         The hashes that were added.
     """
     groups, added = [list(group) for group in _groups()], []
-    for name, found in of_training(own_data=True).items():
-        if found != keys[name]:
+    for name, found in all_keys().items():
+        if name in unchanged and name in keys and found != keys[name]:
             groups = [group for group in groups if found not in group]  # other code's numbers were the same once
             group = next((group for group in groups if keys[name] in group), None)
             if group is None:
@@ -141,7 +183,7 @@ if __name__ == "__main__":
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     for name, keys in {
-        "training": of_training(own_data=True),
+        "training": all_keys(),
         "notebooks": {"code": _hash(NOTEBOOKS, PACKAGE)},
     }.items():
         (folder / f"{name}.json").write_text(json.dumps(keys, indent=1) + "\n")

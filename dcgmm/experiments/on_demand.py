@@ -12,7 +12,7 @@ from dcgmm import files
 from dcgmm.experiments import store
 from dcgmm.experiments.config import declared_datasets, root, settings
 from dcgmm.experiments.spec import Training
-from dcgmm.experiments.train import VERSIONS, train_record
+from dcgmm.experiments.train import train_record, versions_here
 from dcgmm.model import DCGMM
 
 
@@ -43,7 +43,7 @@ def repetitions(
     """Return the metrics of every repetition of a training, a DataFrame with one row each; see `evaluate`."""
     training = Training(architecture, dataset, classes, scale, changes)
     asked = range(settings(scale)["repetitions"])
-    _train_if_allowed({f"{training.name} #{i}": training.record(i) for i in asked if not store.numbers(training, i)})
+    _train_if_allowed({f"{training.name} #{i}": (training, i) for i in asked if not store.numbers(training, i)})
     return pd.DataFrame([store.numbers(training, i) for i in asked]).rename_axis("repetition")
 
 
@@ -51,16 +51,17 @@ def _find_or_train(training, repetition):
     """Return the path of a repetition's file, and train it first if there is none."""
     if path := store.find(training, repetition):
         return path
-    record = training.record(repetition)
-    _train_if_allowed({training.name: record})
-    return store.place(record)
+    _train_if_allowed({training.name: (training, repetition)})
+    return store.place(training.record(repetition))
 
 
-def _train_if_allowed(records):
-    if records and os.environ.get("DCGMM_TRAIN") == "never":
-        missing = next(iter(records.values()))
-        raise RuntimeError(f"neither the store nor the committed models have {missing}, and DCGMM_TRAIN=never")
-    _train_missing(records)
+def _train_if_allowed(missing):
+    if missing and os.environ.get("DCGMM_TRAIN") == "never":
+        training, repetition = next(iter(missing.values()))
+        raise RuntimeError(
+            f"neither the store nor the committed results have {training.record(repetition)}, and DCGMM_TRAIN=never"
+        )
+    _train_missing(missing)
 
 
 def store_repetition(training: Training, repetition: int = 0) -> Path:
@@ -71,8 +72,8 @@ def store_repetition(training: Training, repetition: int = 0) -> Path:
     """
     record = training.record(repetition)
     path = store.place(record)
-    if not store.matches(path, record):
-        _train_missing({training.name: record}, workers=1)
+    if not (store.matches(path, record) and store.evaluated(path, training)):
+        _train_missing({training.name: (training, repetition)}, workers=1)
     return path
 
 
@@ -83,6 +84,8 @@ def fill_store(
     scheduler: str | None = None,
 ) -> None:
     """Train all repetitions of several trainings that are neither stored nor collected, the costliest first.
+
+    Repetitions that an earlier version of the code has evaluated are evaluated again.
 
     Args:
         trainings: a list of `Training` of one scale.
@@ -103,28 +106,33 @@ def fill_store(
             path = store.place(record)
             cells += 1
             if path not in paths and store.numbers(training, i) is None:
-                missing[f"{training.name} {training.dataset} {training.classes} #{i}"] = record
+                missing[f"{training.name} {training.dataset} {training.classes} #{i}"] = training, i
                 paths.add(path)
-    print(f"{cells} trainings, of which {cells - len(missing)} are done", flush=True)
+    again = sum(store.find(training, i) is not None for training, i in missing.values())
+    only = f", and {again} are only evaluated again" if again else ""
+    print(f"{cells} trainings, of which {cells - len(missing)} are done{only}", flush=True)
     _train_missing(missing, workers, scheduler)
 
 
-def _train_missing(records, workers=None, scheduler=None):
-    """Train some records, a dict by name, into the store."""
-    if not records:
+def _train_missing(missing, workers=None, scheduler=None):
+    """Train some repetitions, a dict of (training, repetition) by name, or evaluate them again, into the store."""
+    if not missing:
         return
     declared = declared_datasets()
-    calls = {}
-    for name, record in records.items():
+    calls, places = {}, {}
+    for name, (training, repetition) in missing.items():
+        record, trained = training.record(repetition), store.find(training, repetition)
         source = declared.get(record["dataset"])
-        calls[name] = (record, source and (source, str(root())), VERSIONS), record["threads"]
+        content = trained and trained.read_bytes()
+        arguments = record, source and (source, str(root())), versions_here(), training.is_sampled, content
+        calls[name], places[name] = (arguments, record["threads"]), store.place(record)
 
     def keep(name, content):
-        files.write(store.place(records[name]), content)
+        files.write(places[name], content)
 
     from dcgmm.experiments import dask_workers  # here, because Dask takes most of a second to import
 
     failed = dask_workers.run(train_record, calls, keep, workers, scheduler)
     if failed:
         errors = "\n".join(f"  {name}: {type(error).__name__}: {error}" for name, error in failed.items())
-        raise TrainingsFailed(f"{len(failed)} of {len(records)} trainings failed:\n{errors}")
+        raise TrainingsFailed(f"{len(failed)} of {len(missing)} trainings failed:\n{errors}")

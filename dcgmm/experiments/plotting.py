@@ -11,7 +11,7 @@ import seaborn as sns
 from IPython.display import Image, Markdown, display
 from matplotlib.image import AxesImage
 
-from dcgmm import files
+from dcgmm import files, metrics
 from dcgmm.experiments.report import Report
 from dcgmm.model import DCGMM
 
@@ -70,14 +70,14 @@ def _sheet(ax, images, columns, title, line, **colours):
 
 
 def duplicate_letters(images: np.ndarray) -> list[str]:
-    """Return the same letter for equal images, and "" for an image that occurs only once.
+    """Return the same letter for images that are duplicates by `metrics.duplicate_groups`, and "" for all others.
 
     Args:
         images: images (N, H, W, C).
     """
-    _, kind, counts = np.unique(images.reshape(len(images), -1), axis=0, return_inverse=True, return_counts=True)
-    letter = dict(zip(np.flatnonzero(counts > 1), string.ascii_letters))
-    return [letter.get(k, "") for k in kind]
+    groups, counts = np.unique(group_of := metrics.duplicate_groups(images), return_counts=True)
+    letter = dict(zip(groups[counts > 1], string.ascii_letters))
+    return [letter.get(group, "") for group in group_of]
 
 
 # The colour of each type of layer, by its letter, and the words for its estimation and its sampling.

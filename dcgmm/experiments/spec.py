@@ -9,7 +9,8 @@ from dcgmm.architectures import file_name, resolve
 from dcgmm.experiments import fingerprint
 from dcgmm.experiments.config import CLASSES, TRAINING_KEYS, root, settings
 
-CHANGES = (*TRAINING_KEYS, "images", "optimizer", "gmm", "start", "layerwise")
+MODEL_KEYS = ("rates", "final_rate", "start_delay")  # arguments of `DCGMM` that no scale changes
+CHANGES = (*TRAINING_KEYS, *MODEL_KEYS, "images", "optimizer", "gmm", "start", "layerwise", "count_weights")
 SUFFIXES = {"models": "keras", "history": "csv", "repetitions": "csv", "metrics": "json"}
 
 
@@ -23,8 +24,9 @@ class Training:
         classes: `"all"` or `"0-4"`.
         scale: `"quick"` or `"paper"`.
         changes: what differs from the scale's settings, as a dict: any of its keys; `optimizer`, a Keras name; `gmm`,
-            the arguments of every `GMM`; `start="k-means"`, where the lowest centroids start; `layerwise=True`, one
-            GMM layer after the other, from the lowest, each for all epochs. Default: nothing.
+            the arguments of every `GMM`; `rates`, `final_rate` and `start_delay`, arguments of `DCGMM`;
+            `start="k-means"`, where the lowest centroids start; `layerwise=True`, one GMM layer after the other, from
+            the lowest, each for all epochs; `count_weights=True`, as in `fit`. Default: nothing.
 
     Raises:
         ValueError: if a name or a change is unknown.
@@ -75,6 +77,17 @@ class Training:
     def is_instance(self) -> bool:
         """Whether this is one of the scale's architectures without changes: their first weights are kept."""
         return not self.changes and self.architecture in settings(self.scale)["architectures"]
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether samples are measured: of unchanged trainings on classes 0-4, as in Sec. III-E."""
+        return not self.changes and self.classes == "0-4"
+
+    @property
+    def evaluation(self) -> dict[str, str]:
+        """The fingerprints of the code that measures this training; they stand beside its numbers."""
+        keys = fingerprint.of_evaluation()
+        return keys if self.is_sampled else {"evaluation": keys["evaluation"]}
 
     @property
     def name(self) -> str:

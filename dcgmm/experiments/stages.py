@@ -28,12 +28,13 @@ def matrix() -> dict[str, Any]:
 
 
 def trainings_of(dataset: str, classes: str, scale: str) -> list[Training]:
-    """Return a scale's trainings on some classes of a data set: instances, and on classes 0-4 also ablations."""
+    """Return a scale's trainings on some classes of a data set: instances, and the ablations on these classes."""
     asked = settings(scale)
     ablations = [
-        Training(ablation["architecture"], dataset, classes, scale, ablation.get("changes", {}))
+        Training(name, dataset, classes, scale, ablation.get("changes", {}))
         for ablation in asked["ablations"]
-        if classes == "0-4"
+        if ablation.get("classes", "0-4") == classes
+        for name in ablation["architectures"]
     ]
     return [Training(name, dataset, classes, scale) for name in asked["architectures"]] + ablations
 
@@ -42,7 +43,7 @@ def collect(dataset: str, classes: str, scale: str) -> None:
     """Train every architecture of a scale on some classes of a data set, and collect the results.
 
     For each architecture it writes the first repetition's model and history, the metrics of each repetition, and their
-    worst values, because the paper reports these. On classes 0-4 it also trains the ablations, and keeps only their
+    worst values, because the paper reports these. It also trains the ablations on these classes, and keeps only their
     metrics. It does not train a repetition again that was collected earlier and still matches its record: repetitions
     add up.
     """
@@ -58,7 +59,8 @@ def collect(dataset: str, classes: str, scale: str) -> None:
     for training in trainings:
         repetitions = range(asked["repetitions"])
         repeated = pd.DataFrame([store.numbers(training, i) for i in repetitions])
-        table = repeated.assign(record=[store.digest(training.record(i)) for i in repetitions])
+        keys = [store.digest(training.record(i)) for i in repetitions]
+        table = repeated.assign(record=keys, **training.evaluation)
         write(training, "repetitions", table.to_csv(index_label="repetition", lineterminator="\n"))
         if not training.is_instance:
             continue

@@ -41,24 +41,37 @@ def matches(path: Path, record: dict[str, Any]) -> bool:
 
 
 def find(training: Training, repetition: int) -> Path | None:
-    """Return the file that matches a repetition's record, in the store or among the collected models, else None."""
+    """Return the file that matches a repetition's record, in the store or among the collected models, else None.
+
+    If both match, the file with present metrics counts.
+    """
     record = training.record(repetition)
-    return next((p for p in (place(record), training.collected("models")) if matches(p, record)), None)
+    found = [path for path in (place(record), training.collected("models")) if matches(path, record)]
+    return max(found, key=lambda path: evaluated(path, training), default=None)
 
 
 def numbers(training: Training, repetition: int) -> dict[str, Any] | None:
-    """Return the metrics of a repetition from its file, or as they were collected earlier, a dict, else None."""
+    """Return the metrics of a repetition from its file, or as they were collected earlier, a dict, else None.
+
+    Numbers that another version of the evaluating code has measured do not count.
+    """
     if path := find(training, repetition):
-        return read(path, "metrics")
+        return read(path, "metrics") if evaluated(path, training) else None
     collected = training.collected("repetitions")
     needs_weights = training.is_instance and repetition == 0
     if needs_weights or not collected.exists():
         return None
     table = pd.read_csv(collected, index_col="repetition")
-    if "record" not in table:
+    keys = {"record": digest(training.record(repetition))} | training.evaluation
+    if not set(keys) <= set(table):
         return None
-    found = table[table.record == digest(training.record(repetition))]
-    return None if found.empty else found.drop(columns="record").astype(object).iloc[0].to_dict()
+    found = table[(table[list(keys)] == pd.Series(keys)).all(axis=1)]
+    return None if found.empty else found.drop(columns=list(keys)).astype(object).iloc[0].to_dict()
+
+
+def evaluated(path: Path, training: Training) -> bool:
+    """Return whether the metrics in a repetition's file were measured by this version of the evaluating code."""
+    return training.evaluation.items() <= read(path, "versions").items()
 
 
 def sweep() -> None:

@@ -14,11 +14,12 @@ import numpy as np
 import tensorflow as tf
 from sklearn.cluster import KMeans
 
-from dcgmm import datasets
+from dcgmm import datasets, files
 from dcgmm.architectures import resolve, spec_parts
 from dcgmm.datasets import custom
 from dcgmm.experiments import fingerprint
 from dcgmm.experiments.evaluation import evaluate
+from dcgmm.experiments.evaluation_of_samples import evaluate_samples
 from dcgmm.model import DCGMM
 from dcgmm.parallel import use_cores
 
@@ -29,9 +30,14 @@ def train_record(
     record: dict[str, Any],
     source: tuple[Any, ...] | None,
     versions: dict[str, str],
+    sampled: bool = False,
+    trained: bytes | None = None,
     report: Callable[[str], Any] = lambda text: None,
 ) -> bytes:
     """Train and evaluate one repetition and return its file's content: the model, record, metrics and history.
+
+    If the repetition has been trained already, and only the code that evaluates has changed, its model is evaluated
+    again.
 
     This needs neither params.yaml nor the store. It needs a process that has not used TensorFlow with another number of
     threads: this number changes the last bits of weights, so it belongs to the record and is set here.
@@ -39,14 +45,16 @@ def train_record(
     Args:
         record: as `Training.record` returns it.
         source: the arguments of `custom.from_settings` for a data set of your own, or None.
-        versions: the `VERSIONS` of the process that asks, which must be those of this process.
+        versions: the `versions_here` of the process that asks, which must be those of this process.
+        sampled: whether the model's samples are evaluated, too. Default False.
+        trained: the content of the repetition's file, if it is only to be evaluated again. Default None: train.
         report: called with the course of the training, a text. Default: nothing.
 
     Raises:
         RuntimeError: if code, versions, data or threads of this process differ from the requested ones.
     """
     code = fingerprint.of_training(own_data="reader" in record)
-    if (asked := {**{key: record[key] for key in code}, **versions}) != (here := {**code, **VERSIONS}):
+    if (asked := {**{key: record[key] for key in code}, **versions}) != (here := {**code, **versions_here()}):
         raise RuntimeError(f"asked for {asked}, but this process has {here}")
     use_cores()
     _pin_threads(record["threads"])
@@ -59,19 +67,36 @@ def train_record(
             "requested, or than on the machine that requested it"
         )
     x, y, x_test, y_test = _arrays(record["dataset"], record["data"])
-    x, y = datasets.thinned(*datasets.select_classes(x, y, record["classes"]), record.get("images"))
-    model, history = fit_record(record, x, y, report)
-    report(" evaluation")
-    measured = evaluate(model, x_test, y_test, record["classes"])
-    # Versions are noted but not part of the record: a new version of a package does not retrain everything.
-    notes = {"record": record, "versions": versions, "metrics": measured, "history": history}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "repetition.keras"
-        model.save(path)
-        with zipfile.ZipFile(path, "a") as archive:
-            for name, note in notes.items():
-                archive.writestr(zipfile.ZipInfo(f"{name}.json"), json.dumps(note))
+        # Versions are noted but not part of the record: a new version of a package does not retrain everything.
+        notes = {"record": record, "versions": versions}
+        if trained is None:
+            x, y = datasets.thinned(*datasets.select_classes(x, y, record["classes"]), record.get("images"))
+            model, notes["history"] = fit_record(record, x, y, report)
+            model.save(path)
+        else:
+            path.write_bytes(trained)
+            model = keras.models.load_model(path)
+        report(" evaluation")
+        notes["metrics"] = evaluate(model, x_test, y_test, record["classes"])
+        if sampled:
+            notes["metrics"] |= evaluate_samples(model)
+        add_notes(path, notes)
         return path.read_bytes()
+
+
+def add_notes(path: Path, notes: dict[str, Any]) -> None:
+    """Add JSON members to a model's file, or replace them: its record, versions, metrics and history."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members |= {f"{name}.json": json.dumps(note).encode() for name, note in notes.items()}
+    files.write_archive(path, dict(sorted(members.items())))
+
+
+def versions_here() -> dict[str, str]:
+    """Return what decides numbers beside a record: the versions of packages, and the evaluation's fingerprints."""
+    return VERSIONS | fingerprint.of_evaluation()
 
 
 def _pin_threads(n):
@@ -104,6 +129,7 @@ def fit_record(
     layers = spec_parts(resolve(record["architecture"]))
     tops = [i for i, layer in enumerate(layers, start=1) if layer.startswith("G")] if record.get("layerwise") else []
     arguments = {key: record[key] for key in ("seed", "annealing", "centroid_phase")}
+    arguments |= {key: record[key] for key in ("rates", "final_rate", "start_delay") if key in record}
     below: DCGMM | None = None
     history: dict[str, list[float]] = {}
     epoch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda i, _: report(f" epoch {i + 1}/{record['epochs']}"))
@@ -118,6 +144,7 @@ def fit_record(
         model.compile(keras.optimizers.get({"class_name": record.get("optimizer", "SGD"), "config": config}))
         labels = y if model.classifier else None
         sizes = {"epochs": record["epochs"], "batch_size": record["batch_size"]}
+        sizes["count_weights"] = record.get("count_weights", False)
         fit = model.fit(x, labels, **sizes, verbose=0, callbacks=[epoch])
         below, history = model, history | fit.history
     return model, history
@@ -129,4 +156,5 @@ def _start_from_kmeans(model, x, seed):
     for layer in model.stack[: model.stack.index(lowest)]:
         x = layer(x)
     patches = np.reshape(x, (-1, lowest.n_features))
-    lowest.mu.assign(KMeans(lowest.n_components, random_state=seed).fit(patches).cluster_centers_)
+    centres = KMeans(lowest.n_components, random_state=seed).fit(patches).cluster_centers_
+    lowest.mu.assign(np.broadcast_to(centres, lowest.mu.shape))

@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from dcgmm import datasets, experiments
-from dcgmm.experiments import config, dask_workers, on_demand, stages, store
-from dcgmm.experiments.train import VERSIONS, fit_record, train_record
+from dcgmm.experiments import config, dask_workers, fingerprint, on_demand, stages, store
+from dcgmm.experiments import train as train_module
+from dcgmm.experiments.train import fit_record, train_record, versions_here
 
 ROOT = Path(__file__).parents[2]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())["quick"]
@@ -82,8 +83,33 @@ def test_training_collects_resumes_and_repeats_to_the_byte(project, train):
     assert contents(project / "results") == first
 
 
+def test_a_change_of_the_evaluating_code_measures_again_and_trains_nothing(project, train, monkeypatch):
+    train()
+    models = {path: experiments.trained(path.stem, "mnist", "0-4").get_weights()
+              for path in (project / "results" / "quick" / "models" / "mnist" / "0-4").iterdir()}  # fmt: skip
+    tables = contents(project / "results" / "quick" / "repetitions")
+    assert "2 trainings, of which 2 are done\n" in train()
+    monkeypatch.setattr(train_module, "fit_record", lambda *_: pytest.fail("it trained again"))
+    monkeypatch.setattr(fingerprint, "of_evaluation", lambda: {"evaluation": "new", "samples": "new"})
+    monkeypatch.setattr(train_module, "_pin_threads", lambda n: None)
+
+    def run_here(function, calls, keep, *_):
+        for name, (arguments, _) in calls.items():
+            keep(name, function(*arguments))
+        return {}
+
+    monkeypatch.setattr(dask_workers, "run", run_here)
+    assert "2 trainings, of which 0 are done, and 2 are only evaluated again" in train()
+    for path, weights in models.items():
+        for a, b in zip(experiments.trained(path.stem, "mnist", "0-4").get_weights(), weights, strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert store.read(path, "versions")["samples"] == "new"
+    for path, content in contents(project / "results" / "quick" / "repetitions").items():
+        assert content != tables[path] and b",new,new" in content
+
+
 def test_repetitions_add_up_to_what_they_are_when_trained_together(project, train):
-    ablations = [{"architecture": "1L", "changes": {"learning_rate": 0.02}}]
+    ablations = [{"architectures": ["1L"], "changes": {"learning_rate": 0.02}}]
     asked = {"epochs": 1, "architectures": ["1L"], "ablations": ablations}
     quick, store = (project / "results" / folder for folder in ("quick", "store"))
     try:
@@ -157,6 +183,19 @@ def test_the_committed_results_are_those_of_this_code():
     assert "up to date" in status.stdout, status.stdout
 
 
+def test_an_ablation_is_trained_on_the_classes_that_it_names(monkeypatch):
+    block = experiments.settings("quick")
+    ablations = [{"architectures": ["1L", "2L-d"], "changes": {"start_delay": 0.1}, "classes": "all"}]
+    ablations += [{"architectures": ["2L-c"]}]
+    changed = {**block, "architectures": ["3L-a"], "ablations": ablations}
+    monkeypatch.setattr(stages, "settings", lambda scale: changed)
+    trainings = {classes: stages.trainings_of("mnist", classes, "quick") for classes in ("all", "0-4")}
+    assert [t.architecture for t in trainings["all"]] == ["3L-a", "1L", "2L-d"]
+    assert trainings["all"][-1].record()["start_delay"] == 0.1
+    assert [t.architecture for t in trainings["0-4"]] == ["3L-a", "2L-c"]
+    assert [t.is_sampled for t in (*trainings["all"], *trainings["0-4"])] == [False] * 3 + [True] * 2
+
+
 def test_the_scales_differ_only_in_their_numbers():
     blocks = yaml.safe_load((ROOT / "params.yaml").read_text())
     assert blocks["quick"].keys() - {"images"} == blocks["paper"].keys()  # the paper's protocol leaves no image out
@@ -223,7 +262,9 @@ def test_a_data_set_of_params_is_trained_on_by_its_name(tmp_path, monkeypatch):
 
         write_arrays(301)
         source = params["datasets"]["mine"], str(tmp_path)
-        failed = dask_workers.run(train_record, {"a": ((record, source, VERSIONS), 1)}, lambda name, content: None)
+        failed = dask_workers.run(
+            train_record, {"a": ((record, source, versions_here()), 1)}, lambda name, content: None
+        )
         assert "mine is not what it was" in str(failed["a"])
         params["datasets"]["mnist"] = params["datasets"].pop("mine")
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
