@@ -112,11 +112,26 @@ def sharpness(images: Any) -> float:
     return float(np.sum(gradient**2)) / total if total else float("nan")
 
 
+def perceived(images: Any) -> np.ndarray:
+    """Return images (N, H, W, C) as rows (N, H·W·C) whose Euclidean distances are the distances that an eye sees.
+
+    Images are clipped to [0, 1], as they are shown, and blurred by `BLUR`, so that grain hardly counts. The distance of
+    two rows is the RMS over pixels.
+
+    Example:
+        >>> rows = perceived(np.stack([np.zeros((4, 4, 1)), np.full((4, 4, 1), 0.5)]))
+        >>> rows.shape, float(np.linalg.norm(rows[1] - rows[0]).round(3))
+        ((2, 16), 0.5)
+    """
+    shown = np.clip(np.asarray(images, "float64"), 0, 1)
+    blurred = gaussian_filter(shown, (0, BLUR, BLUR, 0), mode="nearest")
+    return _flat(blurred) / np.sqrt(np.prod(blurred.shape[1:]))
+
+
 def nearest_distance(images: np.ndarray, others: Any = None) -> float:
     """Return the mean distance of images from the most similar one of other images.
 
-    The distance is the RMS over pixels of images that are clipped to [0, 1], as they are shown, and blurred by one
-    pixel, so that grain hardly counts.
+    Distances are those of `perceived` images.
 
     Args:
         images: images (N, H, W, C), grey values from 0 to 1.
@@ -128,8 +143,8 @@ def nearest_distance(images: np.ndarray, others: Any = None) -> float:
         1.0
     """
     neighbours = NearestNeighbors(n_neighbors=1, algorithm="brute")
-    neighbours.fit(_perceived(images if others is None else others))
-    distances, _ = neighbours.kneighbors(None if others is None else _perceived(images))
+    neighbours.fit(perceived(images if others is None else others))
+    distances, _ = neighbours.kneighbors(None if others is None else perceived(images))
     return float(distances.mean())
 
 
@@ -150,7 +165,7 @@ def duplicate_groups(images: np.ndarray) -> np.ndarray:
     """
     if len(images) < 2:
         return np.ones(len(images), int)
-    return fcluster(linkage(_perceived(images), "complete"), DUPLICATE, "distance")
+    return fcluster(linkage(perceived(images), "complete"), DUPLICATE, "distance")
 
 
 def distinct(images: np.ndarray) -> int:
@@ -215,13 +230,6 @@ def image_classifier(images: Any, labels: Any) -> Pipeline:
     pixels = _flat(images)
     n_components = min(100, *pixels.shape)
     return make_pipeline(PCA(n_components, svd_solver="covariance_eigh"), SVC(C=10)).fit(pixels, labels)
-
-
-def _perceived(images):
-    """Return images as rows whose Euclidean distance is the RMS over pixels, as shown from 0 to 1 and after a blur."""
-    shown = np.clip(np.asarray(images, "float64"), 0, 1)
-    blurred = gaussian_filter(shown, (0, BLUR, BLUR, 0), mode="nearest")
-    return _flat(blurred) / np.sqrt(np.prod(blurred.shape[1:]))
 
 
 def _flat(x):

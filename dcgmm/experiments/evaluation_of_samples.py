@@ -12,8 +12,12 @@ def evaluate_samples(model: DCGMM) -> dict[str, Any]:
     """Return the numbers that are reported of 100 top-1 samples, as a dict.
 
     - `distinct`: how many are different; see `metrics.distinct`.
-    - `diversity`: their mean distance from the most similar other sample; see `metrics.nearest_distance`.
-    - `sharpness`: of the same samples without noise on the pixels, because grain would count as steep edges.
+
+    For two numbers, the same components are drawn without noise on the pixels:
+
+    - `diversity`: the mean distance from the most similar other sample; see `metrics.nearest_distance`. Some grain
+      would survive its blur, and samples of a single component would seem diverse.
+    - `sharpness`: see `metrics.sharpness`. Grain would count as steep edges.
 
     Args:
         model: a trained `DCGMM`; its seed is the seed of the samples.
@@ -23,6 +27,6 @@ def evaluate_samples(model: DCGMM) -> dict[str, Any]:
     smooth = model.sample(N_SAMPLES, top_s=1, noise=noise, seed=model.seed)
     return {
         "distinct": metrics.distinct(samples),
-        "diversity": metrics.nearest_distance(samples),
+        "diversity": metrics.nearest_distance(smooth),
         "sharpness": metrics.sharpness(smooth),
     }

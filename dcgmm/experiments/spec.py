@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dcgmm import datasets
-from dcgmm.architectures import file_name, resolve
+from dcgmm.architectures import file_name, resolve, spec_parts
 from dcgmm.experiments import fingerprint
 from dcgmm.experiments.config import CLASSES, TRAINING_KEYS, root, settings
 
@@ -80,8 +80,11 @@ class Training:
 
     @property
     def is_sampled(self) -> bool:
-        """Whether samples are measured: of unchanged trainings on classes 0-4, as in Sec. III-E."""
-        return not self.changes and self.classes == "0-4"
+        """Whether samples are measured: of unchanged trainings on classes 0-4, as in Sec. III-E.
+
+        With a classifier on top, samples without a class would be those of the same instance without it.
+        """
+        return not self.changes and self.classes == "0-4" and spec_parts(resolve(self.architecture))[-1][0] != "C"
 
     @property
     def evaluation(self) -> dict[str, str]:

@@ -186,14 +186,15 @@ def test_the_committed_results_are_those_of_this_code():
 def test_an_ablation_is_trained_on_the_classes_that_it_names(monkeypatch):
     block = experiments.settings("quick")
     ablations = [{"architectures": ["1L", "2L-d"], "changes": {"start_delay": 0.1}, "classes": "all"}]
-    ablations += [{"architectures": ["2L-c"]}]
+    ablations += [{"architectures": ["2L-c", "2L-c C(10)"]}]
     changed = {**block, "architectures": ["3L-a"], "ablations": ablations}
     monkeypatch.setattr(stages, "settings", lambda scale: changed)
     trainings = {classes: stages.trainings_of("mnist", classes, "quick") for classes in ("all", "0-4")}
     assert [t.architecture for t in trainings["all"]] == ["3L-a", "1L", "2L-d"]
     assert trainings["all"][-1].record()["start_delay"] == 0.1
-    assert [t.architecture for t in trainings["0-4"]] == ["3L-a", "2L-c"]
-    assert [t.is_sampled for t in (*trainings["all"], *trainings["0-4"])] == [False] * 3 + [True] * 2
+    assert [t.architecture for t in trainings["0-4"]] == ["3L-a", "2L-c", "2L-c C(10)"]
+    assert [t.is_sampled for t in trainings["all"]] == [False, False, False]
+    assert [t.is_sampled for t in trainings["0-4"]] == [True, True, False]
 
 
 def test_the_scales_differ_only_in_their_numbers():
