@@ -61,7 +61,7 @@ def write(path: FilePath, content: str | bytes) -> None:
 
 
 def write_archive(path: FilePath, members: Mapping[str, bytes]) -> None:
-    """Write a zip archive that holds no times, so that equal members give equal bytes.
+    """Write a compressed zip archive that holds no times, so that equal members give equal bytes.
 
     Args:
         path: the archive.
@@ -77,4 +77,4 @@ def write_archive(path: FilePath, members: Mapping[str, bytes]) -> None:
     """
     with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, content in members.items():
-            archive.writestr(zipfile.ZipInfo(name), content)
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED, compresslevel=9)
