@@ -22,9 +22,10 @@ class Missing:
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Missing())
-environment = dict(os.environ)
 thresholds = gc.get_threshold()
+import sklearn
 import tensorflow as tf
+environment = dict(os.environ)  # after these imports, because they set variables of their own
 import numpy as np
 import dcgmm, dcgmm.sklearn
 threads = tf.config.threading
