@@ -129,7 +129,7 @@ class Annealing(keras.layers.Layer):
         self.window_sum.assign_add(objective * tf.cast(learning, tf.float32))
         self.steps.assign_add(tf.cast(learning, tf.int64))
         windows, rest = self.steps // self._window, self.steps % self._window
-        closed = rest == 0
+        closed = (rest == 0) & (tf.cast(learning, tf.int64) > 0)  # `steps` stands still while the layer waits
         mean = self.window_sum / self._window
         gain = tf.math.divide_no_nan(mean - self.previous_mean, self.previous_mean - self.first_mean)
         stationary = closed & (windows > 2) & (gain > -2 * self.tolerance) & (gain < self.tolerance)

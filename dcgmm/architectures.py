@@ -119,8 +119,8 @@ def layers_from_spec(spec: str, **gmm_arguments: Any) -> list[keras.layers.Layer
                 f"cannot read {part!r} in the specification {spec!r}: expected F(fY,fX,strideY,strideX), "
                 f"P(kY,kX[,strideY,strideX]), G(K), G(K,{UNSHARED}) or C(classes)"
             ) from error
-        numbers |= gmm_arguments if layer is GMM else {}
-        layers.append(layer(**numbers, name=f"{letter}{index}"))
+        arguments_of_all = gmm_arguments if layer is GMM else {}
+        layers.append(layer(**{**arguments_of_all, **numbers}, name=f"{letter}{index}"))
     return layers
 
 

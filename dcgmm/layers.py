@@ -11,9 +11,8 @@ import tensorflow as tf
 
 MAX_PRECISION = 20.0
 MIN_SCALE = 1e-3
-# The ways down of a classifier, the default first, and the probability of the class in the second.
-INVERSES = ("one-hot", "log-probabilities")
-TARGET_PROBABILITY = 0.95
+INVERSES = ("one-hot", "log-probabilities")  # The two ways down of a classifier; the first is the default.
+TARGET_PROBABILITY = 0.95  # of the class, in the second one
 
 
 def _pair(value, what):
@@ -229,7 +228,7 @@ class GMM(keras.layers.Layer):
             everything with the paper's Σ = 1 (see results/ERRATA.md).
         seed: an integer for the start of the centroids. Default None: random, except in a `DCGMM`, which sets it.
         shared: whether all positions share one mixture. Default True. If False, the input must have the size that the
-            layer was built for.
+            layer was built for; in a `DCGMM`, each mixture learns as if it were alone, but all share one annealing.
 
     Raises:
         ValueError: if an argument is outside its range.
@@ -390,22 +389,22 @@ class GMM(keras.layers.Layer):
         seed: Any,
         top_s: int | None = None,
         noise: float = 1.0,
-        noise_at_bound: bool = False,
         merge_prior: bool = False,
+        noise_at_bound: bool = False,
     ) -> tf.Tensor:
         """Return a sample (N, H, W, D): draw a component at every position, then values from it (Sec. II-A3).
 
-        A precision at its upper bound D_max was set by the bound and not by the data, so noise of its width would show
-        the bound. As in the authors' code, such a feature gets no noise, and the sample has the centroid's value there.
+        A precision at its upper bound D_max was set by the bound and not by the data, so noise there would show the
+        bound. As in the authors' code, such a feature gets no noise, and the sample has the centroid's value there.
 
         Args:
             control: component weights (N, H, W, K). Negative weights count as 0; where all are 0, π replaces them.
             seed: two integers, as for TensorFlow's stateless random operations.
             top_s: S: draw from the S largest weights only. Default None: from all.
             noise: factor on the drawn noise; 0 gives the centroids. Default 1.
+            merge_prior: whether the control signal is multiplied by π (Sec. V). Default False.
             noise_at_bound: whether features whose precision is at its bound get noise, too. Default False. True gives
                 the mixture's own distribution.
-            merge_prior: whether the control signal is multiplied by π (Sec. V). Default False.
         """
         prior = tf.nn.softmax(self.xi)
         weights = tf.nn.relu(control)
@@ -444,11 +443,13 @@ class LinearClassifier(keras.layers.Layer):
     - `"one-hot"`: T = T̂·Wᵀ for one-hot classes T̂, shifted at each position so that its minimum is 0. (The paper
       subtracts b. Since responsibilities sum to 1, W and b are fixed only up to a shift between them; see
       results/ERRATA.md.)
-    - `"log-probabilities"`, as in the authors' code: T = (L − b)·Wᵀ with target log-probabilities L, log 0.95 for the
-      class and the rest shared by the other classes; T is shifted so that its minimum over the whole sample is 0.
+    - `"log-probabilities"`, as in the authors' code: T = (L − b)·Wᵀ with target log-probabilities L (N, classes),
+      log 0.95 for the class and log(0.05 / (classes − 1)) for the others; T is shifted so that its minimum over the
+      whole sample is 0. T changes with the shift between W and b, which training leaves open.
 
-    Both are reshaped to the layer below. On MNIST and FashionMNIST, both give the same samples with S = 1. With a
-    larger S, the first one gives more samples of the right class (notebook 08-conditional), so it is the default.
+    T̂ or L is (N, classes); T is reshaped to the layer below, (N, h, w, K). On MNIST and FashionMNIST, both give the
+    same samples with S = 1. With a larger S, the first one gives more samples of the right class (notebook
+    08-conditional), so it is the default.
 
     Args:
         n_classes: the number of classes, ≥ 2.
@@ -474,7 +475,7 @@ class LinearClassifier(keras.layers.Layer):
 
     @property
     def inverse(self) -> str:
-        """How `down` reads the paper; a trained classifier's may be set."""
+        """How `down` reads the paper. You may change it after training."""
         return self._inverse
 
     @inverse.setter

@@ -113,7 +113,7 @@ def sharpness(images: Any) -> float:
 
 
 def perceived(images: Any) -> np.ndarray:
-    """Return images (N, H, W, C) as rows (N, H·W·C) whose Euclidean distances are the distances that an eye sees.
+    """Return images (N, H, W, C) as rows (N, H·W·C) whose Euclidean distances are close to those that an eye sees.
 
     Images are clipped to [0, 1], as they are shown, and blurred by `BLUR`, so that grain hardly counts. The distance of
     two rows is the RMS over pixels.

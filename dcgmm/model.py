@@ -1,6 +1,7 @@
 """The DCGMM itself: a chain of layers as a `keras.Model`, its estimation and its public methods."""
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
@@ -41,13 +42,15 @@ class DCGMM(OutlierDetection, TrainingLoop):
             normalises gradients, such as Adam, only 0 or not 0 counts. Default (1, 0.5, 0): adapting weights collapse
             deep top layers onto few components.
         final_rate: the factor, in (0, 1], to which a GMM layer's learning rate falls together with its annealing
-            radius: the rate is multiplied by max(σ/σ₀, final_rate). Default 1: the rate is constant.
+            radius: the rate is multiplied by max(σ/σ₀, final_rate). It acts on gradients, as `rates` do, so it has no
+            effect with Adam. Default 1: the rate is constant.
         start_delay: the share of the epochs, in [0, 1), by which each GMM layer starts to learn later than the one
-            below it. Default 0: all layers learn from the start.
+            below it. `centroid_phase` counts from the start of the training for all layers. Default 0: all layers
+            learn from the start.
 
     Raises:
-        ValueError: if the chain does not end in a GMM, a filter does not fit its input, a K is not a square, or a
-            layer was built on another input.
+        ValueError: if the chain does not end in a GMM, a filter does not fit its input, a K is not a square, a layer
+            was built on another input, or an argument is out of its range.
 
     Source: A. Gepperth, B. Pfülb, Image Modeling with Deep Convolutional Gaussian Mixture Models, IJCNN 2021.
 
@@ -101,6 +104,10 @@ class DCGMM(OutlierDetection, TrainingLoop):
         self.start_delay = start_delay
         self.stack = layers
         self.gmm_layers = [layer for layer in layers if isinstance(layer, GMM)]
+        if (len(self.gmm_layers) - 1) * start_delay >= 1:
+            raise ValueError(
+                f"start_delay={start_delay} leaves the top one of {len(self.gmm_layers)} GMM layers no epoch to learn"
+            )
         self.annealings = [Annealing(layer.n_components, **self.annealing_arguments) for layer in self.gmm_layers]
         self._prepare_training()
         self.build((None, *self.image_shape))
@@ -275,16 +282,20 @@ class DCGMM(OutlierDetection, TrainingLoop):
         return self.responsibilities(x, batch_size=batch_size).mean(axis=(1, 2)).argmax(axis=-1)
 
     def count_weights(self, x: Any, batch_size: int = 500) -> None:
-        """Set π of the top GMM layer to its mean responsibility over images x: one M-step of EM.
+        r"""Set π of the top GMM layer to its mean responsibility over images x: one M-step of EM.
+
+        π_k = 1/(N·h·w) Σ γ_k, over images and positions; over images only, if the mixtures are not shared.
 
         By default, π stays at 1/K during training, so `sample` draws every top component equally often, also those that
         hardly any image uses. After this call it draws each as often as images use it, and the top layer's
-        log-likelihood of these images is higher. The layers below keep their π, because the layers above have learned
-        from responsibilities with it. The statistics for `inliers` are gathered again. A later `fit` goes on from
-        these weights.
+        log-likelihood of these images is not lower. The layers below keep their π, because the layers above have
+        learned from responsibilities with it. The statistics for `inliers` are gathered again. A later `fit` goes on
+        from these weights. `fit` does not do this by default: the authors' sampler draws uniformly, too, scores hardly
+        change, and a classifier has learned with the weights as they are (notebook 13-deviations).
 
         Args:
-            x: images (N, H, W, C), or a `tf.data.Dataset` of batches of them; usually the training images.
+            x: images (N, H, W, C), usually the training images, or a `tf.data.Dataset` of batches of them that can be
+                read twice.
             batch_size: images at a time. Default 500.
 
         Raises:
@@ -307,7 +318,11 @@ class DCGMM(OutlierDetection, TrainingLoop):
         """Set π of the top GMM layer by a data set of checked batches; each batch is a tuple with the images first."""
         top = self.gmm_layers[-1]
         axes = (0, 1, 2) if top.shared else 0
-        total = sum(np.sum(self._all_responsibilities(x)[-1], axes, "float64") for x, *_ in batches)
+        by_batch = [np.sum(self._all_responsibilities(x)[-1], axes, "float64") for x, *_ in batches]
+        if not by_batch:
+            warnings.warn("the data set gave no images to count weights with; call count_weights(x)", stacklevel=2)
+            return
+        total = np.sum(by_batch, axis=0)
         # A component that wins nothing would have log π = −∞.
         share = np.maximum(total / np.sum(total, axis=-1, keepdims=True), np.finfo("float32").tiny)
         top.xi.assign(np.log(share))

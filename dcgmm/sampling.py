@@ -137,7 +137,7 @@ class Descent:
             level = self.levels[index]
             control = fuse(index, control, part) if fuse else control
             seed, own = tf.unstack(tf.random.split(seed, 2))
-            choice = options.top_s[index], options.noise[index], options.noise_at_bound, options.merge_prior
+            choice = options.top_s[index], options.noise[index], options.merge_prior, options.noise_at_bound
             control = level.gmm.down(control, own, *choice)
             for window in reversed(level.windows):
                 control = window.down(control)

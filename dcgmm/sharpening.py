@@ -1,7 +1,9 @@
 """Sharpening: gradient ascent of a control signal on the log-likelihood of a GMM layer above it (Sec. II-B3)."""
 
+import numbers
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -22,7 +24,7 @@ class Sharpening:
     here, so a sample does not depend on the samples that are drawn with it.
 
     Args:
-        steps: G, ≥ 0. Default 1000, as in the paper; the authors' code has 100 by default.
+        steps: G, an integer ≥ 0. Default 1000, as in the paper; the authors' code has 100 by default.
         rate: ε_s, > 0. Default 0.1, as in the paper and in the authors' code.
         batch_size: the number of samples in the mean, ≥ 1; it divides each step. Default 100, the authors' batch. With
             1, each sample climbs its own log-likelihood by steps of ε_s. 1,000 such steps destroy shapes.
@@ -31,12 +33,12 @@ class Sharpening:
             next above it, as the paper says. (A comment in the authors' code prefers the one after it; their scripts
             use the next one.)
         objective: `"logsumexp"`, the log-likelihood of Eq. 3, or `"max-component"`, its largest term only, as in the
-            authors' code. (There it is also annealed, but after training this makes no difference.) Default
+            authors' code. (There it is also annealed, which makes no difference once σ has reached σ_∞.) Default
             `"logsumexp"`, as the paper says.
         penalty: w, ≥ 0: the objective of each sample is reduced by w times the mean square of T − T₀, its distance
             from its start. Default 0, as in the paper; the authors' code has 0.1.
         halve_steps: whether a step that would lower a sample's objective is not taken, and its step size is halved.
-            Default False.
+            Default False, as in the paper and in the authors' code.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -54,6 +56,7 @@ class Sharpening:
 
     steps: int = 1000
     rate: float = 0.1
+    _: KW_ONLY
     batch_size: int = 100
     layer: int | None = None
     objective: str = "logsumexp"
@@ -64,11 +67,12 @@ class Sharpening:
         """Check the arguments."""
         if self.objective not in OBJECTIVES:
             raise ValueError(f"the objective of sharpening must be one of {', '.join(OBJECTIVES)}, received {self}")
-        in_range = self.steps >= 0 and 0 < self.rate < np.inf and self.batch_size >= 1 and 0 <= self.penalty < np.inf
-        if not in_range or (self.layer is not None and self.layer < 0):
+        whole = [self.steps, 0 if self.layer is None else self.layer]
+        integers = all(isinstance(number, numbers.Integral) and number >= 0 for number in whole)
+        if not (integers and 0 < self.rate < np.inf and 1 <= self.batch_size < np.inf and 0 <= self.penalty < np.inf):
             raise ValueError(
-                "sharpening needs steps >= 0, a finite rate > 0, a batch_size >= 1, a finite penalty >= 0 and a layer "
-                f">= 0 or None, received {self}"
+                "sharpening needs an integer steps >= 0, a finite rate > 0, a finite batch_size >= 1, a finite penalty "
+                f">= 0 and a layer that is an integer >= 0 or None, received {self}"
             )
 
 
@@ -93,7 +97,12 @@ class Ascent:
         self.objective = objective
         self.halve_steps = halve_steps
         self._n_parts = parallel.n_parts()
-        self._compiled = tf.function(self._of_parts, reduce_retracing=True)
+        # Traced once for batches of any size. A plain call would make TensorFlow warn about retracing, because it
+        # counts the functions of several models together.
+        first, *_ = (*self.levels[0].windows, self.levels[0].gmm)
+        number = tf.TensorSpec((), tf.float32)
+        signature = [tf.TensorSpec((None, *first.input_dims)), tf.TensorSpec((), tf.int32), number, number]
+        self._compiled = tf.function(self._of_parts, input_signature=signature).get_concrete_function()
 
     def __call__(self, control: tf.Tensor, sharpening: Sharpening) -> list[tf.Tensor]:
         """Return the sharpened signal, and the log-likelihood of each sample (N,) before and after.
@@ -103,12 +112,24 @@ class Ascent:
             sharpening: its steps, rate, batch_size and penalty count.
 
         Raises:
-            ValueError: if the ascent diverges.
+            ValueError: if the ascent diverges: a log-likelihood is no longer finite.
+
+        Warns:
+            UserWarning: if the mean log-likelihood is lower than before, because the steps are too long.
         """
-        numbers = (sharpening.rate / sharpening.batch_size, sharpening.penalty)
-        found = self._compiled(control, tf.constant(sharpening.steps), *(tf.constant(n, tf.float32) for n in numbers))
-        if not np.all(np.isfinite(found[2])):
-            raise ValueError(f"{sharpening} has diverged: use a smaller rate, or halve_steps=True")
+        step = sharpening.rate / sharpening.batch_size
+        rate, penalty = (tf.constant(number, tf.float32) for number in (step, sharpening.penalty))
+        found = self._compiled(control, tf.constant(int(sharpening.steps)), rate, penalty)
+        before, after = (float(np.mean(likelihoods)) for likelihoods in found[1:])
+        where = f"{sharpening}, in the signal below {self.levels[0].gmm.name},"
+        if not np.isfinite(after):
+            raise ValueError(f"{where} has diverged: use a smaller rate, or halve_steps=True")
+        if after < before - 1e-3 * abs(before):
+            warnings.warn(
+                f"{where} has lowered the mean log-likelihood from {before:.4g} to {after:.4g} nats: use a smaller "
+                "rate, or halve_steps=True",
+                stacklevel=2,
+            )
         return found
 
     def log_likelihood(self, control: tf.Tensor) -> tf.Tensor:

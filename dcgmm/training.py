@@ -12,7 +12,8 @@ import tensorflow as tf
 from dcgmm import parallel
 
 NOT_COUNTED = (
-    "the weights π below a LinearClassifier cannot be counted: it has learned from responsibilities with these weights"
+    "count_weights needs a model without a LinearClassifier, because a classifier learns from responsibilities with "
+    "the present π"
 )
 
 
@@ -108,7 +109,8 @@ class TrainingLoop(keras.Model):
             validation_data: images to evaluate after every epoch. Default None.
             callbacks: Keras callbacks. Default None.
             count_weights: whether the top layer's π is set at the end to its mean responsibility, by
-                `DCGMM.count_weights`. Default False: π stays as it was trained, equal for all components by default.
+                `DCGMM.count_weights`, which says why not by default. It reads the images once more; History holds
+                the values from before. Default False: π stays as it was trained, by default 1/K.
             **kwargs: as in `keras.Model.fit`, except shuffle and validation_split.
 
         Returns:
@@ -136,6 +138,11 @@ class TrainingLoop(keras.Model):
             )
         if count_weights and self.classifier is not None:
             raise ValueError(NOT_COUNTED)
+        if (last := round((len(self.gmm_layers) - 1) * self.start_delay * epochs)) >= epochs:
+            raise ValueError(
+                f"with start_delay={self.start_delay} the top GMM layer starts after {last} epochs: fit for more than "
+                f"{epochs}"
+            )
         if given := {"class_weight", "sample_weight"} & set(kwargs):
             raise ValueError(f"{' and '.join(sorted(given))} cannot be given: every image counts the same")
         steps, per_execution = kwargs.pop("steps_per_epoch", None), self.steps_per_execution
@@ -321,7 +328,7 @@ class _TrainingSteps(keras.callbacks.Callback):
 
 
 class _Calibration(keras.callbacks.Callback):
-    """Gathers the statistics of the training images at the end, when the weights no longer change."""
+    """Counts π if it is asked for, and gathers the statistics of the training images, when training has ended."""
 
     def __init__(self, batches, count_weights):
         super().__init__()

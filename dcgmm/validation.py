@@ -155,7 +155,7 @@ class ExpectedInput:
         return tf.data.Dataset.from_tensor_slices((x, *self.labels(y, len(x)))).batch(batch_size)
 
     def image_batches(self, x: Any, batch_size: int) -> tf.data.Dataset:
-        """Return a data set of batches without need of labels; each batch is a tuple with the images first."""
+        """Return a data set of batches of images, as tuples of one tensor. Labels are not needed and are dropped."""
         if isinstance(x, tf.data.Dataset):
             return self.data_set(x, labelled=False).map(lambda images, *labels: (images,))
         return tf.data.Dataset.from_tensor_slices((self.images(x),)).batch(batch_size)

@@ -83,3 +83,13 @@ def test_components_that_fill_no_square_are_refused(n_components):
 def test_arguments_outside_their_range_are_named(arguments):
     with pytest.raises(ValueError, match=f"{next(iter(arguments))} is out of its range"):
         Annealing(4, **arguments)
+
+
+def test_a_layer_that_waits_keeps_its_state_also_at_the_end_of_a_window():
+    annealing = built(4, sigma_start=0.5, rate=0.5)
+    for objective in (0.0, 1.0, 2.0, 3.0, 3.0, 3.0):  # three windows of two mini-batches
+        annealing.update(objective)
+    before = [weights.numpy() for weights in annealing.weights]
+    for _ in range(5):
+        annealing.update(7.0, learning=0.0)
+    np.testing.assert_array_equal([weights.numpy() for weights in annealing.weights], before)

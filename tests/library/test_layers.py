@@ -188,6 +188,21 @@ def test_mixtures_that_are_not_shared_are_as_many_mixtures_of_scikit_learn():
         np.testing.assert_allclose(samples[there].std(axis=0), theirs.std(axis=0), rtol=0.05)
 
 
+def test_mixtures_that_are_not_shared_read_overlapping_windows():
+    folding, gmm = Folding(3, 2), GMM(4, shared=False)
+    x = np.random.default_rng(0).random((6, 7, 9, 2), dtype="float32")
+    patches = folding(tf.constant(x))
+    gmm.build(patches.shape)
+    for parameter in (gmm.mu, gmm.s, gmm.xi):
+        parameter.assign(np.random.default_rng(1).uniform(0.5, 1, parameter.shape))
+    np.testing.assert_allclose(gmm.log_scores(tf.constant(x), folding), gmm.log_scores(patches), rtol=1e-5)
+    strongest = tf.reshape(tf.one_hot(np.arange(6 * 3 * 4) % 4, 4), (6, 3, 4, 4))
+    samples = gmm.down(strongest, tf.constant([0, 1]), top_s=1, noise=0.0).numpy()
+    for image, y, column in np.ndindex(6, 3, 4):
+        component = int(np.argmax(strongest[image, y, column]))
+        np.testing.assert_array_equal(samples[image, y, column], gmm.means[y, column, component])
+
+
 def test_the_ways_down_of_a_classifier_are_the_two_readings_of_the_paper():
     for inverse in ("one-hot", "log-probabilities"):
         layer = LinearClassifier(3, inverse=inverse)

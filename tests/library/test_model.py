@@ -126,16 +126,21 @@ def test_at_first_only_the_centroids_adapt():
 
 
 def test_a_delayed_layer_learns_and_anneals_only_from_its_share_of_the_epochs_on():
-    model, start, seen = small_model(start_delay=0.5), small_model().gmm_layers[1].means, []
+    model, start, seen = small_model(start_delay=0.5), small_model().gmm_layers[1].get_weights(), []
 
     class Watch(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            moved = [not np.array_equal(layer.means, start) for layer in model.gmm_layers]
-            seen.append((moved[1], [int(annealing.steps) for annealing in model.annealings]))
+            weights = zip(model.gmm_layers[1].get_weights(), start, strict=True)
+            moved = any(not np.array_equal(now, before) for now, before in weights)
+            seen.append((moved, [int(annealing.steps) for annealing in model.annealings]))
 
     model.fit(small_images(), epochs=4, batch_size=20, verbose=0, callbacks=[Watch()])
     assert seen == [(False, [10, 0]), (False, [20, 0]), (True, [30, 10]), (True, [40, 20])]
     assert DCGMM.from_config(model.get_config()).start_delay == 0.5
+    with pytest.raises(ValueError, match="the top GMM layer starts after 1 epochs: fit for more than 1"):
+        small_model(start_delay=0.6).fit(small_images(), epochs=1)
+    with pytest.raises(ValueError, match="start_delay=0.5 leaves the top one of 3 GMM layers no epoch"):
+        DCGMM.from_spec("3L-a", start_delay=0.5)
 
 
 @pytest.mark.parametrize(("sigma", "expected"), [(1.0, 1.0), (0.5, 0.5), (0.05, 0.2)])
@@ -164,8 +169,31 @@ def test_counted_weights_are_the_mean_responsibility_and_raise_the_likelihood():
     after = model.log_likelihood(x)
     assert after.mean() > before.mean()
     np.testing.assert_allclose(model.moments[-1].mean, after.mean(axis=0), rtol=1e-5)
-    with pytest.raises(ValueError, match="below a LinearClassifier cannot be counted"):
-        DCGMM.from_spec("1L C(10)").count_weights(np.zeros((1, 28, 28, 1)))
+    classifying = DCGMM.from_spec("1L C(10)")
+    classifying.compile()
+    with pytest.raises(ValueError, match="count_weights needs a model without a LinearClassifier"):
+        classifying.count_weights(np.zeros((1, 28, 28, 1)))
+    with pytest.raises(ValueError, match="count_weights needs a model without a LinearClassifier"):
+        classifying.fit(np.zeros((1, 28, 28, 1)), [0], count_weights=True)
+
+
+def test_weights_can_be_counted_of_data_sets_and_of_components_that_win_nothing():
+    model, x = spread(small_model()), small_images()
+    top = model.gmm_layers[-1]
+    far = top.means
+    far[0] = 1e3
+    top.mu.assign(far)
+    start = top.xi.numpy()
+    model.count_weights(tf.data.Dataset.from_tensor_slices(x).batch(30))
+    counted = top.mixing_weights
+    assert counted[0] < 1e-30
+    assert np.all(np.isfinite(model.log_likelihood(x)))
+    top.xi.assign(start)
+    model.count_weights(x)
+    np.testing.assert_allclose(top.mixing_weights, counted, rtol=1e-5)
+    with pytest.warns(UserWarning, match="gave no images to count weights with"):
+        model.count_weights(tf.data.Dataset.from_tensor_slices(x).batch(30).take(0))
+    np.testing.assert_allclose(top.mixing_weights, counted, rtol=1e-5)
 
 
 def test_fit_can_count_the_weights_at_its_end():
