@@ -10,6 +10,7 @@ import yaml
 from dcgmm import datasets
 from dcgmm.datasets import custom
 
+ABLATION_KEYS = {"architectures", "changes", "classes", "repetitions"}
 CLASSES = {"all": None, "0-4": range(5)}
 TRAINING_KEYS = ("epochs", "batch_size", "learning_rate", "centroid_phase", "annealing", "threads")
 
@@ -58,6 +59,12 @@ def settings(scale: str) -> dict[str, Any]:
             f"the block {scale!r} of params.yaml has keys that are missing or unknown: {', '.join(sorted(wrong))}; "
             f"expected {', '.join(sorted(needed))}, and optionally images"
         )
+    for ablation in blocks[scale]["ablations"]:
+        if "architectures" not in ablation or set(ablation) - ABLATION_KEYS:
+            raise ValueError(
+                f"an ablation of the block {scale!r} of params.yaml needs architectures, and may have changes, classes "
+                f"and repetitions, received {ablation}"
+            )
     return blocks[scale]
 
 

@@ -42,7 +42,7 @@ def repetitions(
 ) -> pd.DataFrame:
     """Return the metrics of every repetition of a training, a DataFrame with one row each; see `evaluate`."""
     training = Training(architecture, dataset, classes, scale, changes)
-    asked = range(settings(scale)["repetitions"])
+    asked = range(training.repetitions)
     _train_if_allowed({f"{training.name} #{i}": (training, i) for i in asked if not store.numbers(training, i)})
     return pd.DataFrame([store.numbers(training, i) for i in asked]).rename_axis("repetition")
 
@@ -101,7 +101,7 @@ def fill_store(
     cost = {name: -i for i, name in enumerate(asked["architectures"])}
     cells, missing, paths = 0, {}, set()
     for training in sorted(trainings, key=lambda t: cost.get(t.architecture, -len(cost)), reverse=True):
-        for i in range(asked["repetitions"] if repetitions is None else repetitions):
+        for i in range(training.repetitions if repetitions is None else repetitions):
             record = training.record(i)
             path = store.place(record)
             cells += 1

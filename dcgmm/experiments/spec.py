@@ -87,6 +87,20 @@ class Training:
         return not self.changes and self.classes == "0-4" and spec_parts(resolve(self.architecture))[-1][0] != "C"
 
     @property
+    def repetitions(self) -> int:
+        """How many repetitions the scale asks for; an ablation in params.yaml may ask for fewer."""
+        asked = settings(self.scale)
+        of_ablation = [
+            ablation["repetitions"]
+            for ablation in asked["ablations"]
+            if "repetitions" in ablation
+            and self.architecture in ablation["architectures"]
+            and self.changes == ablation.get("changes", {})
+            and self.classes == ablation.get("classes", "0-4")
+        ]
+        return min(asked["repetitions"], *of_ablation) if of_ablation else asked["repetitions"]
+
+    @property
     def evaluation(self) -> dict[str, str]:
         """The fingerprints of the code that measures this training; they stand beside its numbers."""
         keys = fingerprint.of_evaluation()

@@ -47,7 +47,6 @@ def collect(dataset: str, classes: str, scale: str) -> None:
     metrics. It does not train a repetition again that was collected earlier and still matches its record: repetitions
     add up.
     """
-    asked = settings(scale)
     trainings = trainings_of(dataset, classes, scale)
     fill_store(trainings)
     written = set()
@@ -57,7 +56,7 @@ def collect(dataset: str, classes: str, scale: str) -> None:
         written.add(training.collected(kind))
 
     for training in trainings:
-        repetitions = range(asked["repetitions"])
+        repetitions = range(training.repetitions)
         repeated = pd.DataFrame([store.numbers(training, i) for i in repetitions])
         keys = [store.digest(training.record(i)) for i in repetitions]
         table = repeated.assign(record=keys, **training.evaluation)

@@ -109,7 +109,10 @@ def test_a_change_of_the_evaluating_code_measures_again_and_trains_nothing(proje
 
 
 def test_repetitions_add_up_to_what_they_are_when_trained_together(project, train):
-    ablations = [{"architectures": ["1L"], "changes": {"learning_rate": 0.02}}]
+    ablations = [
+        {"architectures": ["1L"], "changes": {"learning_rate": 0.02}},
+        {"architectures": ["2L-b"], "changes": {"learning_rate": 0.02}, "repetitions": 1},
+    ]
     asked = {"epochs": 1, "architectures": ["1L"], "ablations": ablations}
     quick, store = (project / "results" / folder for folder in ("quick", "store"))
     try:
@@ -117,11 +120,11 @@ def test_repetitions_add_up_to_what_they_are_when_trained_together(project, trai
         train()
         shutil.rmtree(store)  # as in another clone, which has only the collected files
         set_params(project, **asked, repetitions=2)
-        assert "4 trainings, of which 2 are done" in train()
+        assert "5 trainings, of which 3 are done" in train()
         added = contents(quick)
         shutil.rmtree(store)
         shutil.rmtree(quick)
-        assert "4 trainings, of which 0 are done" in train()
+        assert "5 trainings, of which 0 are done" in train()
         assert contents(quick) == added
         assert not [path for path in added if "2L-b" in path.name]
     finally:
@@ -208,6 +211,10 @@ def test_keys_of_a_scale_that_are_unknown_or_missing_are_named(monkeypatch):
     blocks["quick"]["epoch"] = blocks["quick"].pop("epochs")
     monkeypatch.setattr(config, "params", lambda: blocks)
     with pytest.raises(ValueError, match="'quick' of params.yaml has keys that are missing or unknown: epoch, epochs;"):
+        experiments.settings("quick")
+    blocks["quick"]["epochs"] = blocks["quick"].pop("epoch")
+    blocks["quick"]["ablations"].append({"architectures": ["1L"], "repetition": 1})
+    with pytest.raises(ValueError, match=r"may have changes, classes and repetitions, received .*'repetition': 1"):
         experiments.settings("quick")
 
 
