@@ -448,8 +448,8 @@ class LinearClassifier(keras.layers.Layer):
       whole sample is 0. T changes with the shift between W and b, which training leaves open.
 
     T̂ or L is (N, classes); T is reshaped to the layer below, (N, h, w, K). On MNIST and FashionMNIST, both give the
-    same samples with S = 1. With a larger S, the first one gives more samples of the right class (notebook
-    08-conditional), so it is the default.
+    same samples with S = 1 and differ little with S = 5. If S is all components, the first one gives more samples of
+    the right class (notebook 08-conditional), so it is the default.
 
     Args:
         n_classes: the number of classes, ≥ 2.
