@@ -111,7 +111,7 @@ def test_a_change_of_the_evaluating_code_measures_again_and_trains_nothing(proje
 def test_repetitions_add_up_to_what_they_are_when_trained_together(project, train):
     ablations = [
         {"architectures": ["1L"], "changes": {"learning_rate": 0.02}},
-        {"architectures": ["2L-b"], "changes": {"learning_rate": 0.02}, "repetitions": 1},
+        {"architectures": ["1L"], "changes": {"learning_rate": 0.03}, "repetitions": 1},
     ]
     asked = {"epochs": 1, "architectures": ["1L"], "ablations": ablations}
     quick, store = (project / "results" / folder for folder in ("quick", "store"))
