@@ -98,7 +98,7 @@ class Training:
             and self.changes == ablation.get("changes", {})
             and self.classes == ablation.get("classes", "0-4")
         ]
-        return min(asked["repetitions"], *of_ablation) if of_ablation else asked["repetitions"]
+        return min([asked["repetitions"], *of_ablation])
 
     @property
     def evaluation(self) -> dict[str, str]:
