@@ -68,6 +68,42 @@ def file_name(name_or_spec: str) -> str:
     return re.sub(r"[^\w-]+", "-", name_or_spec).strip("-")
 
 
+def propose_architectures(image_shape: Sequence[int]) -> list[str]:
+    """Return specifications that fit an image size: two convolutional ones, if the size allows them, and a flat one.
+
+    They are 2L-c, 2L-b and 1L of Table I, with filters of about the same share of the image: for 28×28 pixels they are
+    exactly these.
+
+    Args:
+        image_shape: (H, W) or (H, W, C) of an image.
+
+    Example:
+        >>> propose_architectures((20, 30))
+        ['F(6,8,1,2) G(25) F(15,12,1,1) G(36)', 'F(5,6,5,6) G(25) F(4,5,1,1) G(36)', 'F(20,30,1,1) G(25)']
+        >>> propose_architectures((28, 28)) == [ARCHITECTURES[name] for name in ("2L-c", "2L-b", "1L")]
+        True
+    """
+    plane = tuple(image_shape[:2])
+    overlapping = [_window(n, filter_share=8 / 28, stride_share=2 / 28) for n in plane]
+    apart = [_window(n, filter_share=7 / 28, stride_share=7 / 28, apart=True) for n in plane]
+    proposals = [_two_levels(plane, windows) for windows in (overlapping, apart) if all(windows)]
+    flat = f"F({plane[0]},{plane[1]},1,1) G(25)"
+    return list(dict.fromkeys([*proposals, flat]))
+
+
+def _window(n, filter_share, stride_share, apart=False):
+    """Return the filter and stride, in pixels, that fit n pixels and are closest to the given shares, else None."""
+    candidates = [(f, s) for f in range(2, n) for s in ([f] if apart else range(1, f)) if (n - f) % s == 0]
+    return min(candidates, key=lambda c: abs(c[0] / n - filter_share) + abs(c[1] / n - stride_share), default=None)
+
+
+def _two_levels(plane, windows):
+    """Return the specification of two GMM layers, of which the upper one sees all positions of the lower one."""
+    (fy, sy), (fx, sx) = windows
+    rows, columns = (1 + (n - f) // s for n, (f, s) in zip(plane, windows, strict=True))
+    return f"F({fy},{fx},{sy},{sx}) G(25) F({rows},{columns},1,1) G(36)"
+
+
 _LAYERS: dict[str, tuple[Any, Callable[..., dict[str, Any]]]] = {
     "C": (LinearClassifier, lambda classes: {"n_classes": classes}),
     "F": (Folding, lambda fy, fx, dy=1, dx=None: {"size": (fy, fx), "strides": (dy, dx or dy)}),

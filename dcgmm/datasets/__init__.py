@@ -11,6 +11,7 @@ import numpy as np
 
 from dcgmm.datasets import download, idx
 from dcgmm.datasets.custom import ImageFolder, NpzFile
+from dcgmm.datasets.description import Description, class_labels, class_text, first_half
 from dcgmm.datasets.download import DATASETS, DatasetUnavailable, fetch
 from dcgmm.datasets.idx import read_idx
 from dcgmm.datasets.transforms import damaged, select_classes, square_masks, thinned
@@ -20,10 +21,14 @@ __all__ = [
     "DATASETS",
     "TITLES",
     "DatasetUnavailable",
+    "Description",
     "ImageFolder",
     "NpzFile",
+    "class_labels",
+    "class_text",
     "classes",
     "damaged",
+    "describe",
     "fetch",
     "fingerprint",
     "load_dataset",
@@ -139,6 +144,29 @@ def classes(name: str) -> list[int]:
     """
     _check_name(name)
     return OWN[name].classes() if name in OWN else list(range(10))
+
+
+def describe(name: str) -> Description:
+    """Return what is known of a data set without its images: title, image size, classes, their names.
+
+    Args:
+        name: As for `load_dataset`.
+
+    Raises:
+        ValueError: for an unknown `name`.
+
+    Example:
+        >>> mnist = describe("mnist")
+        >>> mnist.image_shape, mnist.known, mnist.unknown, mnist.class_names[7]
+        ((28, 28, 1), (0, 1, 2, 3, 4), (5, 6, 7, 8, 9), '7')
+    """
+    _check_name(name)
+    if name in DATASETS:
+        return Description(name, TITLES[name], (28, 28, 1), CLASS_NAMES[name], tuple(range(10)), tuple(range(5)))
+    x_train, y_train, _, y_test = OWN[name].load()
+    labels = sorted({int(label) for label in y_train})
+    class_names = tuple(str(label) for label in range(1 + int(max(y_train.max(), y_test.max(initial=0)))))
+    return Description(name, TITLES[name], x_train.shape[1:], class_names, tuple(labels), first_half(labels))
 
 
 def _check_name(name):

@@ -7,7 +7,7 @@ import sys
 
 from dcgmm import datasets
 from dcgmm.experiments import golden, stages
-from dcgmm.experiments.config import CLASSES, declared_datasets
+from dcgmm.experiments.config import declared_datasets
 from dcgmm.experiments.on_demand import TrainingsFailed, fill_store, store_repetition
 from dcgmm.experiments.spec import Training
 
@@ -30,11 +30,11 @@ def parser() -> argparse.ArgumentParser:
     stage["repetition"].add_argument("--repetition", type=int, default=0)
     stage["repetition"].add_argument("--changes", type=json.loads, default={}, help="what differs, as JSON")
     for name in ("train", "repetition"):
-        stage[name].add_argument("--classes", default="all", choices=list(CLASSES))
+        stage[name].add_argument("--classes", default="all", help='"all", or labels such as 0-4 or 0,2,7-9')
         stage[name].add_argument("--dataset", required=True, choices=names)
     add = stage["grid"].add_argument
     add("--dataset", nargs="+", choices=names, help="default: those that dvc.yaml trains on")
-    add("--classes", nargs="+", choices=list(CLASSES), help="default: those that dvc.yaml trains on")
+    add("--classes", nargs="+", help="default: those that dvc.yaml trains on")
     add("--repetitions", type=int, help="of each, the first having the scale's seed; default: the scale's")
     add("--workers", type=int, help="trainings at a time on this machine; default: as its cores and memory allow")
     add("--scheduler", default=address, help="of a Dask cluster; default: DASK_SCHEDULER_ADDRESS, else this machine")

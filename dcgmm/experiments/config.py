@@ -11,7 +11,6 @@ from dcgmm import datasets
 from dcgmm.datasets import custom
 
 ABLATION_KEYS = {"architectures", "changes", "classes", "repetitions"}
-CLASSES = {"all": None, "0-4": range(5)}
 TRAINING_KEYS = ("epochs", "batch_size", "learning_rate", "centroid_phase", "annealing", "threads")
 
 

@@ -66,6 +66,7 @@ SAMPLES = (
 # `datasets/custom.py`, which reads images of your own, has a key of its own in the records of such data.
 WITHOUT_NUMBERS = (
     "datasets/custom.py",
+    "datasets/description.py",
     "datasets/download.py",
     "experiments/__init__.py",
     "experiments/fingerprint.py",

@@ -7,7 +7,7 @@ from typing import Any
 from dcgmm import datasets
 from dcgmm.architectures import file_name, resolve, spec_parts
 from dcgmm.experiments import fingerprint
-from dcgmm.experiments.config import CLASSES, TRAINING_KEYS, root, settings
+from dcgmm.experiments.config import TRAINING_KEYS, root, settings
 
 MODEL_KEYS = ("rates", "final_rate", "start_delay")  # arguments of `DCGMM` that no scale changes
 CHANGES = (*TRAINING_KEYS, *MODEL_KEYS, "images", "optimizer", "gmm", "start", "layerwise", "count_weights")
@@ -21,7 +21,7 @@ class Training:
     Args:
         architecture: a name of Table I or a specification.
         dataset: `"mnist"`, `"fashion_mnist"` or a data set of params.yaml.
-        classes: `"all"` or `"0-4"`.
+        classes: `"all"`, or the labels to train on as text, such as `"0-4"` or `"0,2,7-9"`.
         scale: `"quick"` or `"paper"`.
         changes: what differs from the scale's settings, as a dict: any of its keys; `optimizer`, a Keras name; `gmm`,
             the arguments of every `GMM`; `rates`, `final_rate` and `start_delay`, arguments of `DCGMM`;
@@ -47,10 +47,15 @@ class Training:
             raise ValueError(f'unknown start {start!r}: expected "k-means", or none for a random one')
         settings(self.scale)
         datasets.fingerprint(self.dataset)
-        if self.classes not in CLASSES:
-            raise ValueError(f"unknown classes {self.classes!r}: expected one of {', '.join(CLASSES)}")
-        if absent := set(CLASSES[self.classes] or ()) - set(datasets.classes(self.dataset)):
+        if absent := set(self.labels) - set(datasets.classes(self.dataset)):
             raise ValueError(f"{self.dataset} has no classes {sorted(absent)}, which are among {self.classes!r}")
+        if self.classes != "all":  # one text for the same classes, because it names folders
+            object.__setattr__(self, "classes", datasets.class_text(self.labels))
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The labels of the classes to train on."""
+        return tuple(datasets.classes(self.dataset)) if self.classes == "all" else datasets.class_labels(self.classes)
 
     def record(self, repetition: int = 0) -> dict[str, Any]:
         """Return everything that decides the weights of a repetition, as a dict for JSON."""
@@ -59,7 +64,7 @@ class Training:
             "architecture": resolve(self.architecture),
             "dataset": self.dataset,
             "data": datasets.fingerprint(self.dataset),
-            "classes": list(CLASSES[self.classes] or datasets.classes(self.dataset)),
+            "classes": list(self.labels),
             "seed": asked["seed"] + repetition,
             **fingerprint.of_training(own_data=self.dataset not in datasets.DATASETS),
             **{key: asked[key] for key in TRAINING_KEYS},
@@ -80,11 +85,11 @@ class Training:
 
     @property
     def is_sampled(self) -> bool:
-        """Whether samples are measured: of unchanged trainings on classes 0-4, as in Sec. III-E.
+        """Whether samples are measured: of unchanged trainings on some classes, as in Sec. III-E.
 
         With a classifier on top, samples without a class would be those of the same instance without it.
         """
-        return not self.changes and self.classes == "0-4" and spec_parts(resolve(self.architecture))[-1][0] != "C"
+        return not self.changes and self.classes != "all" and spec_parts(resolve(self.architecture))[-1][0] != "C"
 
     @property
     def repetitions(self) -> int:
