@@ -37,6 +37,7 @@ class TrainingLoop(keras.Model):
         self._trackers = [keras.metrics.Mean(name="loss")]
         self._trackers += [keras.metrics.Mean(name=f"log_likelihood_{i}") for i in range(len(self.gmm_layers))]
         self._accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy") if self.classifier else None
+        self._complete = False  # whether the images of this training are known to have no missing pixels
         self._phase_gate = tf.Variable(1.0, trainable=False)
         self._start_gates = [tf.Variable(1.0, trainable=False) for _ in self.gmm_layers]
 
@@ -102,7 +103,8 @@ class TrainingLoop(keras.Model):
         `sigma_i` (its annealing radius), and with `validation_data` the exact `val_log_likelihood_i`.
 
         Args:
-            x: images (N, H, W, C), or a `tf.data.Dataset` of batches of them.
+            x: images (N, H, W, C), or a `tf.data.Dataset` of batches of them. NaN: a pixel that was not observed; the
+                lowest layer then learns by the gradient of the marginal density of the seen pixels.
             y: class labels (N,), integers from 0, needed with a `LinearClassifier` and not accepted without.
             epochs: how often each image is used. Default 25.
             batch_size: images in each step. Default 100.
@@ -117,9 +119,9 @@ class TrainingLoop(keras.Model):
             Keras' History.
 
         Raises:
-            ValueError: if images have the wrong shape, or pixels that are not finite, or labels do not fit, or an
+            ValueError: if images have the wrong shape, or infinite pixels, or labels do not fit, or an
                 argument is out of its range. A batch of a `tf.data.Dataset` is checked when its turn comes: a pixel in
-                it that is not finite raises a `tf.errors.InvalidArgumentError`.
+                it that is infinite raises a `tf.errors.InvalidArgumentError`.
 
         Example:
             >>> from dcgmm import DCGMM
@@ -149,8 +151,10 @@ class TrainingLoop(keras.Model):
         order = None
         if isinstance(x, tf.data.Dataset):
             x = self.expected.data_set(x, y)
+            self._expect_complete(False)
         else:
             images = self.expected.images(x)
+            self._expect_complete(not tf.reduce_any(tf.math.is_nan(images)))
             tensors = (images, *self.expected.labels(y, len(images)))
             order = tf.Variable(self._shuffled(len(images), epoch=0), trainable=False)
             x = _batches_in_order(order, tensors, batch_size)
@@ -172,6 +176,12 @@ class TrainingLoop(keras.Model):
             # The pipeline's functions hold the images in reference cycles, which Python would keep for long.
             del x, callbacks
             gc.collect()
+
+    def _expect_complete(self, complete):
+        """Say whether images are complete; Keras compiles this into its training function, so it is made anew."""
+        if complete != self._complete:
+            self._complete = bool(complete)
+            self.train_function = None
 
     def _execute(self, steps):
         """Set the steps of an execution; Keras compiles them into its functions, so these are made anew."""
@@ -229,7 +239,7 @@ class TrainingLoop(keras.Model):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             parts, sizes = parallel.cut(x, self.n_parts)
-            scores, outputs = zip(*map(self.climb, parts), strict=True)
+            scores, outputs = zip(*(self.climb(part, self._complete) for part in parts), strict=True)
             output = parallel.join(outputs, sizes)
             by_layer = zip(self.annealings, *scores, strict=True)
             objectives = [parallel.mean([a.objective(part) for part in of_parts], sizes) for a, *of_parts in by_layer]

@@ -67,25 +67,28 @@ class ExpectedInput:
     n_classes: int | None = None
 
     def images(self, x: Any) -> tf.Tensor:
-        """Return images (N, H, W, C) as a float32 tensor.
+        """Return images (N, H, W, C) as a float32 tensor; missing pixels are NaN.
 
         Raises:
-            ValueError: if the shape is wrong, there are no images, or a pixel is not finite or too large.
+            ValueError: if the shape is wrong, there are no images, or a pixel is infinite or too large.
         """
+        if isinstance(x, np.ma.MaskedArray):
+            x = np.ma.filled(x.astype("float32"), np.nan)
         x = tf.cast(tf.convert_to_tensor(x), tf.float32)
         if x.shape[1:] != self.image_shape or x.shape.rank != 1 + len(self.image_shape):
             raise ValueError(f"expected images of shape (N, {self._sizes}), received {tuple(x.shape)}")
         if not len(x):
             raise ValueError("expected at least one image, received none")
         magnitude = tf.abs(x)
-        bad = tf.where(~(magnitude <= self.max_magnitude))
+        bad = tf.where(magnitude > self.max_magnitude)
         if len(bad):
             first = tuple(int(i) for i in bad[0])
             raise ValueError(
-                f"{len(bad)} pixel(s) are not finite or beyond ±{self.max_magnitude:g}: "
+                f"{len(bad)} pixel(s) are infinite or beyond ±{self.max_magnitude:g}: "
                 f"the first is {float(x[first])} at index {first} (image, row, column, channel)"
             )
-        if (largest := float(tf.reduce_max(magnitude))) > COMFORTABLE_MAGNITUDE:
+        missing = tf.math.is_nan(x)
+        if (largest := float(tf.reduce_max(tf.where(missing, 0.0, magnitude)))) > COMFORTABLE_MAGNITUDE:
             warnings.warn(
                 f"pixels of up to {largest:g} lose precision in float32: scale the images to [0, 1]", stacklevel=3
             )
@@ -121,7 +124,7 @@ class ExpectedInput:
 
         Raises:
             ValueError: if the data set's elements are of another kind or shape, or labels are missing.
-            tf.errors.InvalidArgumentError: while it is read, for a pixel that is not finite or too large.
+            tf.errors.InvalidArgumentError: while it is read, for a pixel that is infinite or too large.
         """
         if y is not None:
             raise ValueError("labels were given beside a data set: they belong into it, as pairs (images, labels)")
@@ -140,8 +143,8 @@ class ExpectedInput:
 
         def check(x, *rest):
             x = tf.ensure_shape(tf.cast(x, tf.float32), (None, *self.image_shape))
-            message = f"a batch of the data set has pixels that are not finite or beyond ±{self.max_magnitude:g}"
-            valid = tf.debugging.Assert(tf.reduce_all(tf.abs(x) <= self.max_magnitude), [message])
+            message = f"a batch of the data set has pixels that are infinite or beyond ±{self.max_magnitude:g}"
+            valid = tf.debugging.Assert(~tf.reduce_any(tf.abs(x) > self.max_magnitude), [message])
             with tf.control_dependencies([valid]):
                 return (tf.identity(x), *rest)
 

@@ -231,7 +231,7 @@ def test_a_checkpoint_from_within_fit_has_no_stale_moments(tmp_path):
 @pytest.mark.parametrize(
     ("batch", "error", "message"),
     [
-        (np.full((20, 14, 14, 1), np.nan, "float32"), tf.errors.InvalidArgumentError, "not finite or beyond"),
+        (np.full((20, 14, 14, 1), np.inf, "float32"), tf.errors.InvalidArgumentError, "infinite or beyond"),
         (np.zeros((20, 13, 14, 1), "float32"), ValueError, r"shape \(batch, 14, 14, 1\)"),
         (np.zeros((20, 14, 14), "float32"), ValueError, r"shape \(batch, 14, 14, 1\)"),
     ],
