@@ -114,7 +114,7 @@ class ImageFolder:
         self._bring_to_range(facts, parts, x_train, x_test)
         self._say_duplicates(facts, len(x_train))
         if animated := [fact.path for fact in facts if fact.animated]:
-            say(self.folder, f"{len(animated)} animated images, such as {animated[0].name}: the first frame is used")
+            say(self.folder, f"the first frame is used of {len(animated)} animated image(s), such as {animated[0]}")
         return x_train, parts.y_train, x_test, parts.y_test
 
     def classes(self) -> list[int]:

@@ -142,14 +142,14 @@ def read_image(content: bytes, path: str | os.PathLike, look: Look, unit: float 
         ([255.0, 255.0], 255.0)
     """
     try:
-        picture, alpha, turn = _decoded(content, look.channels)
+        picture, alpha, turn = _decoded(content, look)
     except Exception as error:  # Pillow's plug-ins raise errors of many kinds
         reason = str(error) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
             reason = f"it {seems_to_be(content) or 'is of no kind that Pillow knows'}"
         raise ValueError(f"{path} cannot be read as an image: {reason}") from error
-    if np.isinf(picture.pixels).any():
-        raise ValueError(f"{path} has infinite pixels")
+    if np.isinf([picture.lowest, picture.largest]).any():
+        raise ValueError(f"{path} has infinite pixels; for missing ones, use NaN")
     picture = replace(picture, unit=picture.unit if unit is None else unit)
     pixels, blended = _upright(picture.pixels, turn), False
     if pixels.shape[2] != look.channels:
@@ -176,10 +176,12 @@ def grey(pixels: np.ndarray) -> np.ndarray:
     return green + pixels.dtype.type(0.299) * (red - green) + pixels.dtype.type(0.114) * (blue - green)
 
 
-def _decoded(content: bytes, channels: int) -> tuple[Picture, np.ndarray | None, int]:
+def _decoded(content: bytes, look: Look) -> tuple[Picture, np.ndarray | None, int]:
     """Return a file's pixels as stored, alpha (H, W) if some pixel is transparent, and EXIF's orientation."""
     with Image.open(BytesIO(content)) as image:
         rawmode, known = _rawmode(image), _known_unit(image)
+        if image.format == "JPEG" and look.size:
+            image.draft(None, (2 * max(look.size),) * 2)  # decodes a large photograph at 1/2, 1/4 or 1/8 of its size
         animated = image.format not in STILL and bool(getattr(image, "is_animated", False))
         image.load()
         turn = int(image.getexif().get(ExifTags.Base.Orientation, 1))
@@ -192,7 +194,7 @@ def _decoded(content: bytes, channels: int) -> tuple[Picture, np.ndarray | None,
             hidden = image.info.get("transparency")
             alpha = None if hidden is None else (pixels[..., 0] != hidden).astype("float32")
         else:
-            pixels, alpha, kind = *_bytes(image, channels), "bytes"
+            pixels, alpha, kind = *_bytes(image, look.channels), "bytes"
     if alpha is not None and alpha.min(initial=1) == 1:
         alpha = None
     seen = pixels if alpha is None else pixels[alpha > 0]

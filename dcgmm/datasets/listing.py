@@ -3,12 +3,12 @@
 import os
 import re
 import unicodedata
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from dcgmm.datasets.images import is_image, seems_to_be
+from dcgmm.datasets.splits import say
 
 # What systems and programs leave in folders, beside names that begin with a dot.
 LITTER = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "@eadir"}
@@ -41,22 +41,22 @@ class Listing:
     flat: bool
 
 
-def natural_key(name: str) -> list:
+def natural_key(name: str) -> tuple:
     """Return a key that sorts names as people count: 2 before 10.
 
     Example:
-        >>> sorted(["img10", "img2", "img1"], key=natural_key)
-        ['img1', 'img2', 'img10']
+        >>> sorted(["img10", "img2", "img"], key=natural_key)
+        ['img', 'img2', 'img10']
     """
-    parts = [int(part) if part.isdecimal() and part.isascii() else part for part in re.split(r"([0-9]+)", name)]
-    return [*parts, name]
+    parts = re.split(r"([0-9]+)", name)  # texts at even places, numbers at odd ones
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
 
 
 def list_images(folder: Path) -> Listing:
     """Return the images of a folder that holds a folder for each class.
 
     Images lie at any depth in the folder of their class. Hidden files and folders are passed over, and so are those
-    that systems leave behind. Links are followed, each folder once.
+    that systems leave behind. Links are followed, but each folder of a class is read once.
 
     Args:
         folder: the path of the folder.
@@ -80,25 +80,33 @@ def list_images(folder: Path) -> Listing:
         raise FileNotFoundError(f"there is no folder {folder}")
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; expected a folder that holds a folder of images for each class")
-    entries = sorted(
-        (entry for entry in folder.iterdir() if not _hidden(entry.name)), key=lambda e: natural_key(e.name)
-    )
-    found = {entry: _files(entry) for entry in entries if entry.is_dir()}
-    beside = [entry for entry in entries if entry.is_file()]
-    images = {entry: [path for path in files if is_image(path)] for entry, files in found.items()}
-    others = [path for files in found.values() for path in files if not is_image(path)]
-    left_out = [path for path in (*beside, *others) if not is_text(path) and not is_image(path)]
-    classes = {unicodedata.normalize("NFC", entry.name): paths for entry, paths in images.items() if paths}
-    stray = [path for path in beside if is_image(path)]
+    entries = sorted((path for path in folder.iterdir() if not _hidden(path.name)), key=lambda p: natural_key(p.name))
+    beside, left_out = _images_and_others(path for path in entries if not path.is_dir())
+    classes: dict[str, list[Path]] = {}
+    inner: set[tuple[str, ...]] = set()
+    for entry in filter(Path.is_dir, entries):
+        # One form of Unicode, because systems differ: the same name has to be the same class.
+        found = classes.setdefault(unicodedata.normalize("NFC", entry.name), [])
+        for place, paths in _places(entry):
+            images, others = _images_and_others(paths)
+            found += images
+            left_out += others
+            inner |= {place[:1]} if images else set()
+    empty = [name for name, images in classes.items() if not images]
+    classes = {name: images for name, images in classes.items() if images}
     if not classes:
-        if not stray:
-            example = f"; it has {entries[0].name}" if entries else ", it is empty"
-            raise ValueError(f"{folder} has no folders with images, one for each class{example}")
-        name = unicodedata.normalize("NFC", folder.resolve().name)
-        said = f"{len(stray)} images lie directly in the folder: they are one class, {name!r}"
-        return Listing({name: stray}, left_out, [said], flat=True)
+        return _flat(folder, entries, beside, left_out)
     _check_names(folder, list(classes))
-    notices = _notices([entry.name for entry, paths in images.items() if not paths], classes, images, stray)
+    notices = []
+    if empty:
+        notices.append(f"class folders without images are left out: {_some(empty)}")
+    if beside:
+        notices.append(f"images beside the folders of the classes are left out: {_some(path.name for path in beside)}")
+    if len(inner) > 1 and () not in inner:
+        notices.append(
+            f"all images lie two or more folders deep. The classes are {_some(classes)}; if they should be "
+            f"{_some(sorted((name for (name,) in inner), key=natural_key))}, give the folder above these"
+        )
     return Listing(classes, left_out, notices, flat=False)
 
 
@@ -115,27 +123,48 @@ def is_text(path: Path) -> bool:
         return seems_to_be(file.read(64)).startswith("is text")
 
 
+def _flat(folder: Path, entries: list[Path], images: list[Path], left_out: list[Path]) -> Listing:
+    if not images:
+        found = f"it holds {_some(path.name for path in entries)}" if entries else "it is empty"
+        raise ValueError(f"{folder} has no folders with images, one for each class: {found}")
+    name = unicodedata.normalize("NFC", folder.resolve().name)
+    notice = f"images lie in the folder itself, so they are one class, {name!r}"
+    return Listing({name: images}, left_out, [notice], flat=True)
+
+
+def _some(names: Iterable[str]) -> str:
+    """Return a few names, and how many more there are."""
+    names = list(names)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
 def _hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in LITTER
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(_walk(folder), key=lambda path: (*_place(path.relative_to(folder).parent), natural_key(path.name)))
+def _images_and_others(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the images among some files, and the files that are neither images nor texts."""
+    images, others = [], []
+    for path in paths:
+        if path.is_file() and is_image(path):
+            images.append(path)
+        elif not is_text(path):
+            others.append(path)
+    return images, others
 
 
-def _place(parent: Path) -> tuple:
-    return ([natural_key(part) for part in parent.parts],)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    visited = set()
+def _places(folder: Path) -> list[tuple[tuple[str, ...], list[Path]]]:
+    """Return the files of a folder and of each folder in it, by its place in the first one, in natural order."""
+    places, visited = [], set()
     for place, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
         if (real := os.path.realpath(place)) in visited:  # a link that leads back would never end
             folders.clear()
             continue
         visited.add(real)
         folders[:] = [name for name in folders if not _hidden(name)]
-        yield from (Path(place, name) for name in names if not _hidden(name))
+        names = sorted((name for name in names if not _hidden(name)), key=natural_key)
+        places.append((Path(place).relative_to(folder).parts, [Path(place, name) for name in names]))
+    return sorted(places, key=lambda found: [natural_key(part) for part in found[0]])
 
 
 def _refuse(error: OSError) -> None:
@@ -144,36 +173,15 @@ def _refuse(error: OSError) -> None:
 
 def _check_names(folder: Path, names: list[str]) -> None:
     """Refuse a folder one level too high, whose folders are the parts of a data set."""
-    lower = {name.lower(): name for name in names}
-    training = next((lower[name] for name in TRAINING if name in lower), None)
-    other = next((lower[name] for name in sorted(OTHER_PARTS, reverse=True) if name in lower), None)
-    only_parts = set(lower) <= TRAINING | OTHER_PARTS
-    if only_parts or (training and other):
-        example = f"`folder: {folder / (training or names[0])}`"
+    training, other = ([name for name in names if name.lower() in part] for part in (TRAINING, OTHER_PARTS))
+    if len(training) + len(other) == len(names) or (training and other):
+        example = f"`folder: {folder / (training or other)[0]}`"
         if training and other:
-            example += f" and `test: {folder / other}`"
+            example += f" and `test: {folder / max(other, key=lambda name: 'test' in name.lower())}`"
         raise ValueError(
-            f"{folder} has the folders {', '.join(names)}, which are parts of a data set and not classes: give one of "
-            f"them as the folder, such as {example}"
+            f"{folder} has the folders {_some(names)}, which are parts of a data set and not classes. Give the folder "
+            f"that holds the classes: {example}"
         )
-
-
-def _notices(empty: list[str], classes: dict, images: dict, stray: list[Path]) -> list[str]:
-    notices = []
-    if empty:
-        notices.append(f"no images in {', '.join(map(repr, empty[:5]))}: left out, {len(empty)} in all")
-    if stray:
-        notices.append(f"{len(stray)} images that lie beside the folders of the classes are left out: {stray[0].name}")
-    below = [
-        path.relative_to(entry).parts for entry, paths in images.items() for path in paths
-    ]  # the places of images within their class
-    inner = sorted({parts[0] for parts in below if len(parts) > 1}, key=natural_key)
-    if len(inner) > 1 and all(len(parts) > 1 for parts in below):
-        notices.append(
-            f"the classes are {', '.join(list(classes)[:5])}, and all images lie in folders below: "
-            f"{', '.join(inner[:5])}. If these are the classes, give the folder above them"
-        )
-    return notices
 
 
 def say_left_out(folder: Path, left_out: list[Path]) -> None:
@@ -183,8 +191,5 @@ def say_left_out(folder: Path, left_out: list[Path]) -> None:
         >>> say_left_out(Path("a"), [])
     """
     if left_out:
-        example = left_out[0].relative_to(folder)
-        files = "file is" if len(left_out) == 1 else "files are"
-        warnings.warn(
-            f"{folder}: {len(left_out)} {files} left out, because Pillow reads no such images: {example}", stacklevel=3
-        )
+        said = "1 file is" if len(left_out) == 1 else f"{len(left_out)} files are"
+        say(folder, f"{said} left out, because Pillow reads no such images: {left_out[0].relative_to(folder)}")
