@@ -203,10 +203,13 @@ class NpzFile:
     def _say_gaps(self, y: np.ndarray) -> None:
         found, largest = len(np.unique(y)), int(y.max())
         if 2 * found < largest + 1:
-            say(self.npz, f"only {found} of the labels from 0 to {largest} occur. To number them from 0, {_RECIPE}")
+            say(self.npz, f"only {found} of the labels from 0 to {largest} occur. To leave no gaps, {_RECIPE}")
 
 
-_RECIPE = "save `class_names, labels = np.unique(labels, return_inverse=True)`"
+_RECIPE = (
+    "number them, those of both parts together: `names, labels = np.unique(labels, return_inverse=True)`, and save "
+    "`class_names=names.astype(str)`"
+)
 
 
 class _Part(NamedTuple):
