@@ -130,7 +130,9 @@ def register(name: str, source: Any) -> None:
     if check_name(name).lower() in DATASETS:
         raise ValueError(f"the name {name!r} is taken")
     needed = ("load", "classes", "fingerprint")
-    if absent := [method for method in needed if not callable(getattr(source, method, None))]:
+    if absent := [
+        method for method in needed if isinstance(source, type) or not callable(getattr(source, method, None))
+    ]:
         raise ValueError(
             f"{name}: expected a source with the methods {', '.join(needed)}, such as an ImageFolder or an NpzFile, "
             f"received {source!r}, which has no {', '.join(absent)}"

@@ -149,17 +149,19 @@ def known(value: Any) -> Any:
 
     Example:
         >>> known(["cat", 2])
-        ['cat', 2]
+        ('cat', 2)
     """
-    each = value if isinstance(value, list | tuple | range | set) else [value]
-    whole = value is None or (
-        each and all(isinstance(one, str | Integral) and not isinstance(one, bool) for one in each)
-    )
-    if not whole:
+    several = isinstance(value, list | tuple | range | set)
+    each = tuple(value) if several else (value,)
+    if value is not None and not (each and all(_is_label(one) for one in each)):
         raise ValueError(
             f'known is labels or names of classes, such as [0, 1], "0-4" or [cat, dog], received {value!r}'
         )
-    return value
+    return each if several else value
+
+
+def _is_label(value: Any) -> bool:
+    return isinstance(value, str | Integral) and not isinstance(value, bool)
 
 
 def title(value: Any) -> str | None:

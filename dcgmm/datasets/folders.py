@@ -157,6 +157,11 @@ class ImageFolder:
             return _Parts(
                 chosen, drawn, y[train_rows], y[test_rows], names, len(names), notices, [(train, self.folder)]
             )
+        places = self.folder.resolve(), self.test.resolve()
+        if places[0] in places[1].parents or places[1] in places[0].parents:
+            raise ValueError(
+                f"test: {self.test} and folder: {self.folder} lie in each other, so they share images: move one out"
+            )
         test = list_images(self.test)
         classes = test.classes
         if test.flat and not train.flat:
@@ -294,7 +299,9 @@ class _Fact(NamedTuple):
 
 
 def _labels(classes: dict[str, list[Path]], names: list[str]) -> np.ndarray:
-    return np.array([names.index(name) for name, paths in classes.items() for _ in paths], "int64")
+    labels = {name: label for label, name in enumerate(names)}
+    counts = [len(paths) for paths in classes.values()]
+    return np.repeat(np.array([labels[name] for name in classes], "int64"), counts)
 
 
 def _empty(where: Path, shape: tuple[int, ...]) -> np.ndarray:

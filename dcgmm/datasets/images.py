@@ -20,6 +20,7 @@ UNDECODABLE = {"BUFR", "GRIB", "HDF5", "MPEG", "WMF"}
 STILL = {"MPO", "PSD"}
 DEEP_COLOUR = ("LA;16", "RGB;16", "RGBA;16", "RGBX;16")  # rawmodes of which Pillow keeps the high bytes
 BITS_PER_SAMPLE, MAX_SAMPLE_VALUE = 258, 281  # tags of TIFF
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 KINDS = {
     b"": "is empty",
     b"version https://git-lfs": "is a Git LFS pointer and not the file itself: run `git lfs pull`",
@@ -147,10 +148,15 @@ def read_image(content: bytes, path: str | os.PathLike, look: Look, unit: float 
         reason = str(error) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
             reason = f"it {seems_to_be(content) or 'is of no kind that Pillow knows'}"
+            if content.startswith(TIFF):
+                reason = "Pillow reads no TIFF file of this kind. Save images of several bands as arrays (.npz)"
         raise ValueError(f"{path} cannot be read as an image: {reason}") from error
     if np.isinf([picture.lowest, picture.largest]).any():
         raise ValueError(f"{path} has infinite pixels; for missing ones, use NaN")
-    picture = replace(picture, unit=picture.unit if unit is None else unit)
+    if unit is not None:
+        picture = replace(picture, unit=unit)
+    elif alpha is not None and picture.kind == "bytes":
+        picture = replace(picture, largest=255.0)  # a black drawing on a transparent ground uses the whole range
     pixels, blended = _upright(picture.pixels, turn), False
     if pixels.shape[2] != look.channels:
         pixels = grey(pixels) if look.channels == 1 else np.repeat(pixels, 3, axis=2)
@@ -203,8 +209,6 @@ def _decoded(content: bytes, look: Look) -> tuple[Picture, np.ndarray | None, in
         kind, known = "known", 1.0
     elif kind == "deep":
         kind = "wide" if low < 0 or largest > 65535 else "known" if known else "deep"
-    if kind == "bytes" and alpha is not None:
-        largest = 255.0  # a black drawing on a transparent ground uses the whole range
     unit = known if kind == "known" and known else 255.0 if kind == "bytes" else 65535.0
     return Picture(pixels, kind, unit, largest, low, animated=animated), alpha, turn
 

@@ -4,6 +4,7 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -81,10 +82,10 @@ def known_labels(known: Any, names: Sequence[str], classes: Sequence[int], where
     if known is None:
         test_only = set(range(len(names))) - set(classes) - {i for i, name in enumerate(names) if not name}
         return tuple(classes) if test_only else first_half(classes)
-    if isinstance(known, str) and known not in names:
-        known = class_labels(known)
     by_name = {name: label for label, name in enumerate(names) if name}
-    given: Iterable[Any] = [known] if isinstance(known, str | int) else known
+    given: Iterable[Any] = [known] if isinstance(known, str | Integral) else known
+    if isinstance(known, str) and known not in by_name and known[:1].isdecimal():
+        given = class_labels(known)
     labels = {by_name.get(each, each) if isinstance(each, str) else each for each in given}
     if wrong := [each for each in labels if isinstance(each, bool) or each not in classes]:
         accepted = ", ".join(f"{label} ({names[label]})" for label in classes)

@@ -198,11 +198,11 @@ def test_folders_of_folders_are_classes_with_a_word(tmp_path):
 
 
 def test_images_without_class_folders_are_one_class(tmp_path):
-    write_classes({"good": 10, "other": 5}, tmp_path)
+    write_classes({"good": 10, "other": 5, "classes/a": 5}, tmp_path)
     (_, y, _, y_test), said = loaded(ImageFolder(tmp_path / "good", test=tmp_path / "other"))
     assert set(y) == set(y_test) == {0} and "they are one class, 'good'" in said[0]
     with pytest.raises(ValueError, match="has images but no folder for each class"):
-        ImageFolder(tmp_path, test=tmp_path / "other").load()
+        ImageFolder(tmp_path / "classes", test=tmp_path / "other").load()
 
 
 def test_classes_that_only_the_test_folder_has_come_after_the_others(tmp_path):
@@ -215,6 +215,12 @@ def test_classes_that_only_the_test_folder_has_come_after_the_others(tmp_path):
     assert description.class_names == ("good", "worn", "a", "crack")
     assert (description.classes, description.known, description.unknown) == ((0, 1), (0, 1), (2, 3))
     assert source.classes() == [0, 1]
+
+
+def test_a_test_folder_within_the_folder_is_refused(tmp_path):
+    root = write_classes({"a": 5, "b": 5, "test/a": 5}, tmp_path)
+    with pytest.raises(ValueError, match="lie in each other, so they share images"):
+        ImageFolder(root, test=root / "test").load()
 
 
 def test_empty_class_folders_are_left_out(tmp_path):
@@ -367,7 +373,7 @@ def test_known_classes_are_chosen_by_name_or_label(tmp_path):
         None: (0, 1),
     }.items():
         assert ImageFolder(root, known=list(known) if isinstance(known, tuple) else known).describe().known == labels
-    for known in (["wolf"], [4], "0-4", [-1]):
+    for known in (["wolf"], [4], "0-4", [-1], "wolf"):
         with pytest.raises(ValueError, match=r"`known` has .*no class of the training images: 0 \(7\), 1 \(cat\)"):
             ImageFolder(root, known=known).describe()
 

@@ -126,24 +126,36 @@ def test_deep_tiff_files_keep_their_low_byte_in_both_byte_orders(order, compress
     np.testing.assert_allclose(read(saved(image, "TIFF", compression=compression))[..., 0], values / 65535, atol=1e-6)
 
 
-def test_a_deep_colour_tiff_file_keeps_its_low_byte():
-    values = RNG.integers(0, 65536, (3, 4, 3), dtype="uint16")
+def tiff(values):
+    """Return a TIFF file of values (3, 4, C), uint16, in one strip."""
+    channels = values.shape[2]
     entries = [  # tag, type, count, value; type 3 is a short, 4 a long
         (256, 4, 1, 4),
         (257, 4, 1, 3),
-        (258, 3, 3, 8 + 2 + 12 * 9 + 4),
+        (258, 3, channels, 8 + 2 + 12 * 9 + 4),
         (259, 3, 1, 1),
         (262, 3, 1, 2),
-        (273, 4, 1, 8 + 2 + 12 * 9 + 4 + 6),
-        (277, 3, 1, 3),
+        (273, 4, 1, 8 + 2 + 12 * 9 + 4 + 2 * channels),
+        (277, 3, 1, channels),
         (278, 4, 1, 3),
         (279, 4, 1, values.nbytes),
     ]
     head = b"II*\0" + np.array([8], "<u4").tobytes() + np.array([len(entries)], "<u2").tobytes()
     for tag, kind, count, value in entries:
         head += np.array([tag, kind], "<u2").tobytes() + np.array([count, value], "<u4").tobytes()
-    content = head + bytes(4) + np.array([16] * 3, "<u2").tobytes() + values.astype("<u2").tobytes()
-    np.testing.assert_array_equal(read(content, channels=3), values.astype("float32") / np.float32(65535))
+    return head + bytes(4) + np.array([16] * channels, "<u2").tobytes() + values.astype("<u2").tobytes()
+
+
+def test_a_deep_colour_tiff_file_keeps_its_low_byte_and_one_of_many_bands_is_refused():
+    values = RNG.integers(0, 65536, (3, 4, 3), dtype="uint16")
+    np.testing.assert_array_equal(read(tiff(values), channels=3), values.astype("float32") / np.float32(65535))
+    with pytest.raises(ValueError, match=r"a\.png cannot be read as an image: .*several bands as arrays \(.npz\)"):
+        read(tiff(np.repeat(values, 3, axis=2)))
+
+
+def test_a_scale_replaces_the_depth_of_drawings_on_transparent_ground():
+    mask = Image.new("LA", (4, 4), (1, 128))
+    assert read_image(saved(mask), "a.png", Look(), unit=1.0).largest == 1
 
 
 def test_a_file_that_tells_its_depth_is_scaled_by_it():

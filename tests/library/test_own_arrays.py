@@ -288,7 +288,7 @@ def test_names_within_the_rule_are_accepted(tmp_path, registry):
             datasets.register(name, saved(tmp_path))
 
 
-@pytest.mark.parametrize("source", [None, "a.npz", {"npz": "a.npz"}, IMAGES])
+@pytest.mark.parametrize("source", [None, "a.npz", {"npz": "a.npz"}, IMAGES, NpzFile])
 def test_a_source_needs_its_methods(registry, source):
     with pytest.raises(ValueError, match="mine: expected a source with the methods load, classes, fingerprint"):
         datasets.register("mine", source)
