@@ -5,15 +5,17 @@ A data set is four arrays: training images, their labels, test images, their lab
 """
 
 import os
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
 from dcgmm.datasets import download, idx
 from dcgmm.datasets.custom import ImageFolder, NpzFile
-from dcgmm.datasets.description import Description, class_labels, class_text, first_half
+from dcgmm.datasets.description import Description, check_name, class_labels, class_text
 from dcgmm.datasets.download import DATASETS, DatasetUnavailable, fetch
 from dcgmm.datasets.idx import read_idx
+from dcgmm.datasets.splits import known_labels
 from dcgmm.datasets.transforms import damaged, select_classes, square_masks, thinned
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Description",
     "ImageFolder",
     "NpzFile",
+    "check_name",
     "class_labels",
     "class_text",
     "classes",
@@ -108,25 +111,34 @@ def register(name: str, source: Any) -> None:
     """Give a name to a data set of your own.
 
     Args:
-        name: What to call it.
-        source: An `NpzFile` or `ImageFolder`, or an object with their methods `load`, `classes` and `fingerprint`.
+        name: What to call it: 1 to 60 letters a-z and A-Z, digits, `_` and `-`; the first is a letter or a digit.
+        source: An `NpzFile` or `ImageFolder`, or an object with their methods `load`, `classes` and `fingerprint`, and
+            perhaps `describe`.
 
     Raises:
-        ValueError: if MNIST or FashionMNIST has this name.
+        ValueError: if MNIST or FashionMNIST has this name, or the name or the source is not as above.
 
     Example:
         >>> import tempfile, pathlib
         >>> path = pathlib.Path(tempfile.mkdtemp(), "arrays.npz")
-        >>> x, y = np.zeros((6, 8, 8), "uint8"), np.arange(6) % 2
+        >>> x, y = np.full((6, 8, 8), 200, "uint8"), np.arange(6) % 2
         >>> np.savez(path, x_train=x, y_train=y, x_test=x, y_test=y)
         >>> register("stripes", NpzFile(path))
         >>> load_dataset("stripes")[0].shape, classes("stripes")
         ((6, 8, 8, 1), [0, 1])
     """
-    if name in DATASETS:
+    if check_name(name).lower() in DATASETS:
         raise ValueError(f"the name {name!r} is taken")
+    needed = ("load", "classes", "fingerprint")
+    if absent := [
+        method for method in needed if isinstance(source, type) or not callable(getattr(source, method, None))
+    ]:
+        raise ValueError(
+            f"{name}: expected a source with the methods {', '.join(needed)}, such as an ImageFolder or an NpzFile, "
+            f"received {source!r}, which has no {', '.join(absent)}"
+        )
     OWN[name] = source
-    TITLES.setdefault(name, name)
+    TITLES[name] = getattr(source, "title", None) or name
 
 
 def classes(name: str) -> list[int]:
@@ -163,12 +175,22 @@ def describe(name: str) -> Description:
     _check_name(name)
     if name in DATASETS:
         return Description(name, TITLES[name], (28, 28, 1), CLASS_NAMES[name], tuple(range(10)), tuple(range(5)))
+    if callable(getattr(OWN[name], "describe", None)):
+        return OWN[name].describe(name)
     x_train, y_train, _, y_test = OWN[name].load()
-    labels = sorted({int(label) for label in y_train})
-    class_names = tuple(str(label) for label in range(1 + int(max(y_train.max(), y_test.max(initial=0)))))
-    return Description(name, TITLES[name], x_train.shape[1:], class_names, tuple(labels), first_half(labels))
+    labels, present = tuple(np.unique(y_train).tolist()), set(np.union1d(y_train, y_test).tolist())
+    class_names = tuple(str(label) if label in present else "" for label in range(1 + max(present)))
+    known = known_labels(None, class_names, labels, name)
+    return Description(name, TITLES[name], x_train.shape[1:], class_names, labels, known)
 
 
 def _check_name(name):
-    if name not in DATASETS and name not in OWN:
-        raise ValueError(f"unknown data set {name!r}; accepted: {', '.join(map(repr, [*DATASETS, *OWN]))}")
+    if isinstance(name, str) and (name in DATASETS or name in OWN):
+        return
+    names = [*DATASETS, *OWN]
+    near = get_close_matches(str(name), names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(
+        f"unknown data set {name!r}{hint}; accepted: {', '.join(map(repr, names))}. Names of params.yaml are known "
+        "after `dcgmm.experiments.declared_datasets()`; `dcgmm.datasets.register` gives a name to other images"
+    )

@@ -14,7 +14,8 @@ class Description:
         name: the name that `load_dataset` takes.
         title: the name in captions.
         image_shape: (H, W, C) of an image.
-        class_names: the name of each label, 0, 1, ..., also of labels that only test images have.
+        class_names: the name of each label, 0, 1, ..., also of labels that only test images have. "": a label that
+            does not occur.
         classes: the labels that training images have.
         known: the labels to train on where the others serve as outliers, as 0-4 do in the paper.
 
@@ -34,12 +35,39 @@ class Description:
     @property
     def unknown(self) -> tuple[int, ...]:
         """The labels that are not known: those of the outliers."""
-        return tuple(label for label in range(len(self.class_names)) if label not in self.known)
+        return tuple(label for label, name in enumerate(self.class_names) if name and label not in self.known)
 
     @property
     def known_text(self) -> str:
         """The known classes as text, such as "0-4"."""
         return class_text(self.known)
+
+
+def check_name(name: object) -> str:
+    """Return the name of a data set, which names folders and stages of the pipeline, and stands in shell commands.
+
+    Raises:
+        ValueError: if it breaks the rule: 1 to 60 ASCII letters, digits, "_" and "-", the first a letter or a digit,
+            and no name of a device of Windows.
+
+    Example:
+        >>> check_name("my_images-2")
+        'my_images-2'
+        >>> check_name("my images")
+        Traceback (most recent call last):
+        ValueError: the name of a data set has 1 to 60 letters a-z and A-Z, digits, "_" and "-", ...
+    """
+    rule = (
+        'the name of a data set has 1 to 60 letters a-z and A-Z, digits, "_" and "-", and begins with a letter or a '
+        f"digit, because it names folders and stages; received {name!r}"
+    )
+    if not isinstance(name, str):
+        raise ValueError(f"{rule}, which is no text: in params.yaml, write it in quotes")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}", name):
+        raise ValueError(rule)
+    if re.fullmatch(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", name, re.IGNORECASE):
+        raise ValueError(f"{rule}, which is the name of a device of Windows")
+    return name
 
 
 def first_half(classes: Iterable[int]) -> tuple[int, ...]:

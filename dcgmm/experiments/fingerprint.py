@@ -65,10 +65,21 @@ SAMPLES = (
     "parallel.py",
     "sampling.py",
 )
-# A training imports these modules, too, but they decide none of its numbers: files are verified by their hash, and
-# `datasets/custom.py`, which reads images of your own, has a key of its own in the records of such data.
-WITHOUT_NUMBERS = (
+# The modules that read images of your own; they have a key of their own in the records of such data.
+READER = (
+    "datasets/arrays.py",
     "datasets/custom.py",
+    "datasets/folders.py",
+    "datasets/images.py",
+    "datasets/listing.py",
+    "datasets/npz.py",
+    "datasets/ranges.py",
+    "datasets/splits.py",
+)
+# A training imports these modules, too, but they decide none of its numbers: files are verified by their hash.
+WITHOUT_NUMBERS = (
+    *READER,
+    "datasets/checks.py",
     "datasets/description.py",
     "datasets/download.py",
     "experiments/__init__.py",
@@ -107,7 +118,7 @@ def of_training(own_data: bool = False, package: Path = PACKAGE) -> dict[str, st
         holds this hash, the first hash of that line.
     """
     keys = {"code": _canonical(_hash(TRAINING, package))}
-    return keys | {"reader": _canonical(_hash(("datasets/custom.py",), package))} if own_data else keys
+    return keys | {"reader": _canonical(_hash(READER, package))} if own_data else keys
 
 
 def of_evaluation(package: Path = PACKAGE) -> dict[str, str]:

@@ -51,6 +51,8 @@ RECORDS: dict[str, dict[str, Any]] = {
 
 # The ends of the names of hashes that stand for measured numbers and not for weights; keys of fingerprints.
 NUMBERS = ("evaluation", "samples")
+# The names of hashes of arrays that the reader of your own images gives; it has a key of its own, `reader`.
+OWN_FILES = ("an .npz file", "folders of images")
 
 
 class NumbersDiffer(RuntimeError):
@@ -106,7 +108,8 @@ def _read_back(folder):
 def declare_same_numbers(commit: str = "HEAD") -> None:
     """Compare the code in the working folder with a commit's, and declare both equivalent if all bits agree.
 
-    If only the measured numbers differ, trained models stay valid and will be evaluated again.
+    If only the measured numbers differ, trained models stay valid and will be evaluated again. If only the arrays of
+    your own images differ, only their trainings become invalid.
 
     Args:
         commit: the commit to compare with. Default HEAD.
@@ -121,7 +124,7 @@ def declare_same_numbers(commit: str = "HEAD") -> None:
         tarfile.open(fileobj=io.BytesIO(archive.stdout)).extractall(folder, filter="data")
         before, after = (_hashes_of(Path(place)) for place in (folder, fingerprint.PACKAGE.parent))
         different = [name for name, value in after.items() if before.get(name) != value]
-        if weights := [name for name in different if not name.endswith(NUMBERS)]:
+        if weights := [name for name in different if not name.endswith(NUMBERS) and name not in OWN_FILES]:
             raise NumbersDiffer(
                 f"this code and {commit}'s give other weights for: {', '.join(weights)}. Nothing was declared, "
                 "and `make figures` and `make paper` will train again."
@@ -130,11 +133,14 @@ def declare_same_numbers(commit: str = "HEAD") -> None:
         script = Path(folder, "dcgmm", "experiments", "fingerprint.py")
         subprocess.run([sys.executable, "-P", script, folder], check=True)
         changed = {key for key in NUMBERS if any(name.endswith(key) for name in different)}
-        unchanged = fingerprint.all_keys().keys() - changed
+        own = any(name in OWN_FILES for name in different)
+        unchanged = fingerprint.all_keys().keys() - changed - ({"reader"} if own else set())
         added = fingerprint.declare(json.loads(Path(folder, "training.json").read_text()), unchanged)
     print(f"The same bits as {commit} in {len(after) - len(different)} of {len(after)} hashes. ", end="")
     if changed:
         print(f"Not the same: {' and '.join(sorted(changed))}, so trained models will be evaluated again. ", end="")
+    if own:
+        print("Other arrays of your own images, so models of them will be trained again. ", end="")
     print(f"Added to {fingerprint.EQUIVALENTS.name}: {', '.join(added)}" if added else "There was nothing to declare.")
 
 
