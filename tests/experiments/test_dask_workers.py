@@ -15,7 +15,6 @@ import psutil
 import pytest
 import yaml
 
-from dcgmm.architectures import file_name
 from dcgmm.experiments import dask_workers
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +24,7 @@ SMALL = "F(8,8,1,1) G(4)"
 signal.signal(signal.SIGINT, signal.default_int_handler)
 MOMENTS = random.Random(0)
 ANY_MOMENT = 10 * [signal.SIGKILL, signal.SIGINT, signal.SIGTERM] if os.environ.get("DCGMM_LONG") else []
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())["quick"]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))["quick"]
 CALLS = """
 import os, pathlib, signal
 
@@ -138,12 +137,14 @@ def set_params(folder, architectures, epochs=40, repetitions=3):
     asked = {"architectures": architectures, "ablations": [], "epochs": epochs, "repetitions": repetitions}
     block = {**PARAMS, **asked}
     blocks = {"quick": block, "datasets": {"mine": {"npz": "mine.npz"}}}
-    (folder / "params.yaml").write_text(yaml.safe_dump(blocks))
+    (folder / "params.yaml").write_text(yaml.safe_dump(blocks), "utf-8")
 
 
 def start(folder, *arguments):
     command = [sys.executable, "-m", "dcgmm.experiments", "grid", "--dataset=mine", "--classes=all", *arguments]
-    environment = {name: value for name, value in os.environ.items() if name != "DASK_SCHEDULER_ADDRESS"}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("DASK_SCHEDULER_ADDRESS", "DCGMM_RESULTS")
+    }
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **pipes)
 
@@ -253,11 +254,9 @@ def pipeline(project, tmp_path):
     shutil.copytree(ROOT / "dcgmm", tmp_path / "dcgmm", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / ".dvcignore", tmp_path)
     (tmp_path / ".dvc").mkdir()
-    (tmp_path / ".dvc" / "config").write_text((ROOT / ".dvc" / "config").read_text() + "    no_scm = true\n")
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    stages["train"]["matrix"] = {"dataset": ["mine"], "classes": ["all"]}
-    metrics = f"results/quick/metrics/mine/all/{file_name(SMALL)}.json"
-    stages["train"]["metrics"] = [{metrics: {"cache": False}}]
+    (tmp_path / ".dvc" / "config").write_text((ROOT / ".dvc" / "config").read_text("utf-8") + "    no_scm = true\n")
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
+    stages["train"]["foreach"] = {"mine-all": {"dataset": "mine", "classes": "all"}}
     stages["notebook"]["matrix"] = {"notebook": ["small"], "dataset": ["mine"]}
     elsewhere = ("results/bench.csv", "results/quick/models/mnist", "results/quick/models/fashion_mnist")
     own = [dependency for dependency in stages["notebook"]["deps"] if dependency not in elsewhere]
