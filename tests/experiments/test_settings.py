@@ -1,14 +1,18 @@
 """params.yaml: what is wrong in it is named before anything runs, all of it at once."""
 
 import copy
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcgmm import datasets, experiments
+from dcgmm import architectures, datasets, experiments
 from dcgmm.experiments import config, settings_check, stages, yaml_file
 
 ROOT = Path(__file__).parents[2]
@@ -154,3 +158,120 @@ def test_a_name_that_is_no_text_is_to_be_written_in_quotes(project, name):
     project({**changed(), "datasets": {name: {"npz": "a.npz"}}})
     with pytest.raises(ValueError, match=r"not text: write it in quotes"):
         experiments.Training("1L", "mnist")
+
+
+def write_arrays(path, shape=(6, 8), n_classes=3, n=30):
+    x, y = np.random.default_rng(0).integers(0, 256, (n, *shape), dtype="uint8"), np.arange(n) % n_classes
+    np.savez(path, x_train=x, y_train=y, x_test=x, y_test=y)
+
+
+BAD_ENTRIES = [None, {"folder": "not/here"}, {"npz": "a.npz", "nzp": 1}, {"npz": "a.npz", "architectures": ["4L"]}, 3]
+
+
+@pytest.mark.parametrize("entry", BAD_ENTRIES)
+def test_a_wrong_entry_stops_only_what_needs_it(project, capsys, entry):
+    write_arrays(project({**changed(), "datasets": {"good": {"npz": "a.npz"}, "theirs": entry}}) / "a.npz")
+    config._warn.cache_clear()
+    assert experiments.Training("1L", "mnist").record()["dataset"] == "mnist"
+    assert experiments.Training("F(6,8,1,1) G(4)", "good").labels == (0, 1, 2)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: the data set 'theirs' cannot be used. params.yaml, datasets.theirs: ")
+    with pytest.raises(ValueError, match="params.yaml, datasets.theirs: "):
+        experiments.Training("1L", "theirs")
+
+
+def test_missing_files_of_a_data_set_are_noted_where_its_stages_look(project, monkeypatch, capsys):
+    entries = {"good": {"npz": "a.npz", "architectures": ["F(6,8,1,1) G(4)"]}, "gone": {"npz": "gone.npz"}}
+    folder = project({**changed(), "datasets": entries})
+    write_arrays(folder / "a.npz")
+    monkeypatch.setattr(datasets, "fetch", lambda name: None)
+    monkeypatch.delenv("DCGMM_RESULTS", raising=False)
+    stages.fetch_data("quick")
+    noted = {path.stem: path.read_text("utf-8") for path in (folder / "results" / "quick" / "data").iterdir()}
+    assert noted["mnist"] == datasets.fingerprint("mnist") + "\n"
+    assert noted["good"] == datasets.fingerprint("good") + "\nF(6,8,1,1) G(4)\n"
+    assert noted["gone"].startswith("cannot be used: ") and "gone.npz" in noted["gone"]
+    assert "the data set 'gone' cannot be used" in capsys.readouterr().err
+    with pytest.raises(settings_check.SettingsInvalid, match="the data set 'gone' cannot be used: .*gone.npz"):
+        stages.collect("gone", "all", "quick")
+    items = [stages.Trained("gone", "all"), stages.Trained("good", "all"), stages.Trained("good", "0-7")]
+    assert [t.dataset for t in stages.trainings_of_all(items, "quick")] == ["good"]
+    told = capsys.readouterr().err
+    assert "left out: gone all: " in told and "good has no classes [3, 4, 5, 6, 7]" in told
+    summary = "\n".join(stages.summary())
+    assert "good: 30 training and 30 test images of 6×8×1" in summary and "gone: cannot be used" in summary
+
+
+PROPOSED = architectures.propose_architectures((14, 14))
+OWN_ARCHITECTURES = [
+    ((28, 28), 3, {}, ["2L-c C(3)", "1L", "F(8,8,2,2) G(4)"]),
+    ((28, 28), 1, {}, ["1L", "F(8,8,2,2) G(4)"]),
+    ((28, 28, 3), 12, {}, ["2L-c C(12)", "1L", "F(8,8,2,2) G(4)"]),
+    ((14, 14), 2, {}, [f"{PROPOSED[0]} C(2)", *PROPOSED, "F(8,8,2,2) G(4)"]),
+    ((14, 14), 2, {"architectures": ["F(14,14) G(9)"]}, ["F(14,14) G(9)"]),
+]
+
+
+@pytest.mark.parametrize(("shape", "n_classes", "keys", "expected"), OWN_ARCHITECTURES)
+def test_the_architectures_follow_the_data(project, shape, n_classes, keys, expected):
+    asked = changed(architectures=["2L-c C(10)", "1L", "F(8,8,2,2) G(4)"])
+    folder = project({**asked, "datasets": {"mine": {"npz": "a.npz", **keys}}})
+    write_arrays(folder / "a.npz", shape, n_classes)
+    trainings = stages.trainings_of("mine", "all", "quick")
+    assert [t.architecture for t in trainings] == expected
+    assert all(t.is_instance for t in trainings)  # without the paper's ablations
+
+
+def test_what_to_train_on_is_that_of_dvc_yaml_unless_it_is_named():
+    named = [(item.dataset, item.classes) for item in stages.chosen(["mnist", "mine"])]
+    assert named == [("mnist", "all"), ("mnist", "0-4"), ("mine", "all")]
+    assert stages.chosen(["mine"], ["0-1"]) == [stages.Trained("mine", "0-1")]
+    assert [item.dataset for item in stages.chosen(None, ["0"])] == ["mnist", "fashion_mnist"]
+
+
+def test_wrong_items_of_dvc_yaml_are_all_named(project):
+    folder = project(changed())
+    text = (ROOT / "dvc.yaml").read_text("utf-8")
+    text = text.replace("{dataset: mnist, classes: all}", "{dataset: a;b, classes: 4-0}")
+    (folder / "dvc.yaml").write_text(text.replace("{dataset: mnist, ", "{data: mnist, "), "utf-8")
+    with pytest.raises(settings_check.SettingsInvalid) as raised:
+        stages.matrix()
+    for part in (
+        "mnist-all.dataset: unknown data set 'a;b'",
+        "mnist-all.classes: received '4-0'",
+        "mnist-0-4: received",
+    ):
+        assert f"stages.train.foreach.{part}" in str(raised.value)
+
+
+def test_dvc_quotes_items_for_the_shell(project):
+    from dvc.repo import Repo
+
+    folder = project(changed())
+    text = (ROOT / "dvc.yaml").read_text("utf-8")
+    (folder / "dvc.yaml").write_text(
+        text.replace("{dataset: mnist, classes: all}", "{dataset: 'a;b $(c)', classes: all}")
+    )
+    stage = Repo.init(str(folder), no_scm=True).stage.load_one(name="train@mnist-all")
+    assert stage.cmd == "python -m dcgmm.experiments train --scale quick --dataset 'a;b $(c)' --classes all"
+
+
+PROGRAM = """
+import warnings
+warnings.filterwarnings("ignore", category=EncodingWarning)
+warnings.filterwarnings("error", category=EncodingWarning, module=r"dcgmm\\.")
+from dcgmm import experiments
+from dcgmm.experiments import fingerprint, report, stages
+print(ascii(experiments.settings("quick")["architectures"]), len(stages.matrix()), len(fingerprint.all_keys()))
+print(report.code_version())
+print(ascii(stages.declared_datasets()))
+"""
+
+
+def test_text_is_read_as_utf_8_in_any_locale(project):
+    folder = project({**changed(), "datasets": {"mine": {"folder": "Möbel", "size": 28}}})
+    locale = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-X", "warn_default_encoding", "-c", PROGRAM]
+    run = subprocess.run(command, cwd=folder, env={**os.environ, **locale}, capture_output=True, encoding="utf-8")
+    assert run.returncode == 0, run.stderr
+    assert "{'mine': {'folder': 'M\\xf6bel', 'size': 28}}" in run.stdout
