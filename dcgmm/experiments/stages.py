@@ -113,7 +113,8 @@ def _in_words(name):
     except (OSError, ValueError) as error:
         return f"cannot be used: {error}"
     size = "×".join(str(n) for n in description.image_shape)
-    classes = ", ".join(f"{label} {description.class_names[label]}" for label in description.classes)
+    names = {label: description.class_names[label] for label in description.classes}
+    classes = ", ".join(name if name == str(label) else f"{label} {name}" for label, name in names.items())
     return (
         f"{n_train:,} training and {n_test:,} test images of {size}; classes {classes}; known {description.known_text}"
     )

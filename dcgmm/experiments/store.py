@@ -46,7 +46,7 @@ def matches(path: Path, record: dict[str, Any]) -> bool:
     """Return whether a repetition's file exists, can be read and has this record."""
     try:
         return read(path, "record") == record
-    except (FileNotFoundError, KeyError, zipfile.BadZipFile, json.JSONDecodeError):
+    except (OSError, KeyError, zipfile.BadZipFile, json.JSONDecodeError):
         return False
 
 

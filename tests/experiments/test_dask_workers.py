@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -119,6 +120,29 @@ def test_calls_come_back_whatever_happens_to_others(tmp_path, monkeypatch):
     failed = dask_workers.run(calls.die, {"e": ((str(always),), 1)}, kept.__setitem__, workers=1)
     assert list(failed) == ["e"] and "e" not in kept
     assert always.read_text().count("died") == dask_workers.ATTEMPTS
+
+
+def test_a_scheduler_without_workers_is_named_until_it_has_one(tmp_path, monkeypatch, capsys):
+    distributed = pytest.importorskip("distributed")
+    (tmp_path / "calls.py").write_text(CALLS, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setattr(dask_workers, "FIRST_WAIT", 0.1)
+    monkeypatch.setattr(dask_workers, "NEXT_WAIT", 0.1)
+    calls, kept, told = __import__("calls"), {}, []
+    monkeypatch.setattr(dask_workers.tqdm, "write", lambda self, text, file: told.append(text))
+    with distributed.LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        arguments = calls.square, {"a": ((3,), 1)}, kept.__setitem__, None, address
+        runner = threading.Thread(target=dask_workers.run, args=arguments)
+        runner.start()
+        wait_for(lambda: len(told) > 1)
+        assert told[0].startswith(f"waiting for workers at {address}: there are none.")
+        cluster.scale(1)
+        runner.join(120)
+    assert kept == {"a": 9}
+    with pytest.raises(ConnectionError, match="no Dask scheduler answers at 'nonsense'"):
+        dask_workers.run(calls.square, {"a": ((3,), 1)}, kept.__setitem__, scheduler="nonsense")
 
 
 @pytest.fixture(scope="module")

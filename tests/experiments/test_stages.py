@@ -225,8 +225,13 @@ def test_layer_after_layer_trains_each_in_its_turn_and_the_classifier_with_the_l
     [
         ({"architecture": "4L"}, "unknown architecture '4L'"),
         ({"dataset": "cifar"}, "unknown data set 'cifar'"),
-        ({"classes": "5-9"}, "unknown classes '5-9'"),
+        ({"classes": "five"}, "classes are labels and ranges such as '0-4' or '0,2,7-9', received 'five'"),
+        ({"classes": "8-12"}, r"mnist has no classes \[10, 11, 12\].* it has 0-9"),
         ({"scale": "huge"}, "unknown scale 'huge': params.yaml has quick, paper"),
+        (
+            {"changes": {"threads": 0, "layerwise": "no"}},
+            "has 2 faults:\n.*threads: received 0.*\n.*layerwise: received 'no'",
+        ),
         ({"changes": {"start": "kmeans"}}, "changes.start: received 'kmeans' .*, expected \"k-means\""),
     ],
 )
