@@ -103,13 +103,27 @@ def parsed_parameters(text):
     return parameters
 
 
-if __name__ == "__main__":
+def arguments(words=None):
+    """Return the arguments of `execute` from a command line, a dict.
+
+    Args:
+        words: the command line, a list of words. Default None: this process's.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    notebook = parser.add_mutually_exclusive_group(required=True)
-    notebook.add_argument("name", nargs="?", help="a file of notebooks/, without .ipynb")
-    notebook.add_argument("--notebook", dest="name", help="the same, as dvc.yaml gives it", default=argparse.SUPPRESS)
+    parser.add_argument("name", nargs="?", help="a file of notebooks/, without .ipynb")
+    parser.add_argument("--notebook", help="the same, in the form that DVC gives it")
     parser.add_argument("--dataset", required=True, help="mnist, fashion_mnist or a data set of params.yaml")
     parser.add_argument("--scale", default="quick", help="a block of params.yaml: quick or paper")
     parser.add_argument("--parameters", type=parsed_parameters, help="others, as JSON: '{\"n_samples\": 50}'")
     parser.add_argument("--own", action="store_true", help="write to results/own in place of results")
-    execute(**vars(parser.parse_args()))
+    asked = vars(parser.parse_args(words))
+    notebook = asked.pop("notebook")
+    asked["name"] = asked["name"] or notebook
+    known = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
+    if asked["name"] not in known:
+        parser.error(f"unknown notebook {asked['name']!r}; {Path.cwd() / 'notebooks'} has {', '.join(known) or 'none'}")
+    return asked
+
+
+if __name__ == "__main__":
+    execute(**arguments())

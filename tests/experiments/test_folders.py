@@ -64,6 +64,17 @@ def test_a_kernel_gets_absolute_folders_and_the_code_of_its_checkout(project, mo
     assert "DCGMM_RESULTS" not in os.environ
 
 
+def test_execute_reads_the_words_of_dvc_and_of_people(project, capsys):
+    (project / "notebooks" / "small.ipynb").write_text("", "utf-8")
+    expected = {"name": "small", "dataset": "a;b", "scale": "quick", "parameters": {"n": 1}, "own": False}
+    for name in (["small"], ["--notebook", "small"]):
+        assert execute.arguments([*name, "--dataset", "a;b", "--parameters", '{"n": 1}']) == expected
+    for wrong in (["smal"], []):
+        with pytest.raises(SystemExit):
+            execute.arguments([*wrong, "--dataset=mnist"])
+        assert "notebooks has small" in capsys.readouterr().err
+
+
 def test_results_that_cannot_be_written_are_found_before_the_training(project, monkeypatch):
     (project / "file").write_text("", "utf-8")
     monkeypatch.setenv("DCGMM_RESULTS", str(project / "file" / "below"))
