@@ -67,8 +67,12 @@ def execute(name, dataset, scale, parameters=None, own=False):
     project = Path.cwd()
     results = prepare_environment(project, None if own else project / "results")
     executed = results / scale / "notebooks" / f"{name}-{dataset}.ipynb"
+    made = [executed.parent]
+    if not own:  # DVC expects these, even of a notebook that has nothing to show for a data set of your own
+        made += [results / scale / kind / f"{name}-{dataset}" for kind in ("figures", "tables")]
     try:
-        executed.parent.mkdir(parents=True, exist_ok=True)
+        for folder in made:
+            folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         sys.exit(f"results cannot be written to {executed.parent} ({error}): set DCGMM_RESULTS to a folder of your own")
     half = executed.with_name(f".{executed.name}")
