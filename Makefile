@@ -19,6 +19,16 @@ COMMIT := HEAD
 # Stages that the pipeline runs at a time; a notebook takes some 2 GB of memory.
 JOBS := 2
 
+# More options of JupyterLab: `make lab LAB_OPTIONS=--allow-root`, as in a container.
+LAB_OPTIONS :=
+
+# The values of `make experiment`. They reach its command by the environment, as they are: neither make nor the shell
+# reads them, whatever quotes, semicolons or dollar signs they have.
+CHOICES := DATASET NOTEBOOK ARCHITECTURE CLASSES PARAMS
+unexport $(CHOICES) SCALE
+$(foreach name,$(CHOICES),$(eval export CHOSEN_$(name) := $$(value $(name))))
+export CHOSEN_SCALE := $(if $(value SCALE),$(value SCALE),quick)
+
 # A stage of the pipeline is `python -m dcgmm.experiments ...`: that python must be the one in .venv.
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
@@ -34,7 +44,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help figures paper check lint test test-long same-numbers bench lab site lock clean
+.PHONY: help figures paper experiment check lint test test-long same-numbers bench lab site lock clean
 
 help: ## Explain the targets
 	@echo "Usage: make TARGET [PYTHON=/path/to/python]   (Python $(VERSIONS); the first call sets up .venv)"
@@ -45,6 +55,10 @@ figures: $(READY) ## Regenerate all figures and tables at the quick scale (minut
 
 paper: $(READY) ## Regenerate at the paper's scale (an hour or so a repetition) what is out of date in results/paper
 	$(call repro,results/paper/dvc.yaml,results/paper)
+
+experiment: $(READY) ## Run one notebook on any data set: DATASET=name NOTEBOOK=05-sampling [ARCHITECTURE= CLASSES= PARAMS= SCALE=]
+	@$(RUN) && .venv/bin/python -m dcgmm.experiments notebook "--notebook=$$CHOSEN_NOTEBOOK" "--dataset=$$CHOSEN_DATASET" \
+	"--scale=$$CHOSEN_SCALE" "--architecture=$$CHOSEN_ARCHITECTURE" "--classes=$$CHOSEN_CLASSES" "--parameters=$$CHOSEN_PARAMS"
 
 lint: $(READY)
 	.venv/bin/ruff check
@@ -71,7 +85,7 @@ bench: $(READY) ## Measure training, sampling and sharpening on this machine, ag
 lab: $(READY) ## Open JupyterLab on your own copies of the notebooks, in lab/; what they write goes to results/own
 	@mkdir -p lab && for path in notebooks/*.ipynb; do [ -e "lab/$${path#*/}" ] || cp "$$path" lab; done
 	@echo "Your copies of the notebooks are in lab/. Delete a copy, and the next 'make lab' brings the original again."
-	$(RUN) .venv/bin/jupyter lab lab
+	$(RUN) .venv/bin/jupyter lab $(LAB_OPTIONS) lab
 
 site: $(READY) ## Build the site of the paper-scale results into site/index.html
 	@rm -rf site
@@ -93,22 +107,26 @@ clean: ## Remove the environment, the quick results and the site (.venv, results
 	@echo "Removed .venv, results/quick and site. The data cache, results/store and results/paper are untouched."
 
 # $(call repro,FILE,FOLDER): run the stages that are out of date, list the results, and tell if nothing was out of date.
+# A stage that fails stops only those that need it: the last `dvc repro` runs it once more, and ends with its error.
 # `dvc repro` alone does the same, but it runs one stage after the other. It does not use the grid, which keeps all cores
 # busy between the training stages.
 define repro
 @touch .venv/started
+@$(RUN) .venv/bin/python -m dcgmm.experiments check
 @$(RUN) && .venv/bin/dvc status --quiet $(1) || { .venv/bin/dvc repro $(1):data $(1):code && \
-	{ .venv/bin/dvc status --quiet $(1):train || { .venv/bin/python -m dcgmm.experiments grid --scale $(notdir $(2)) && \
+	{ .venv/bin/dvc status --quiet $(1):train || { \
+	{ .venv/bin/python -m dcgmm.experiments grid --scale $(notdir $(2)) || [ $$? -eq 1 ]; } && \
 	$(call each,$(1),train@); }; } && \
 	$(call each,$(1),notebook@); }
-$(RUN) .venv/bin/dvc repro $(1)
+$(RUN) .venv/bin/dvc repro --keep-going $(1)
 @find $(2)/figures $(2)/tables $(2)/notebooks -type f ! -name ".*" | sort
 @find $(2) -type f -newer .venv/started | grep -q . || echo "Nothing had to be done: $(2) was up to date."
 endef
 
-# $(call each,FILE,NAME): run the stages whose names contain NAME, several at a time.
-each = .venv/bin/dvc stage list --name-only $(1) | grep $(2) | \
-	xargs -n 2 -P $(JOBS) .venv/bin/dvc --wait-for-lock repro --single-item
+# $(call each,FILE,NAME): run the stages whose names contain NAME, several at a time. Go on after one that fails, which
+# xargs tells by 123. Names are passed as they are, whatever characters they have.
+each = { .venv/bin/dvc stage list --name-only $(1) | grep $(2) | tr '\n' '\0' | xargs -0 -n 2 -P $(JOBS) \
+	sh -c '.venv/bin/dvc --wait-for-lock repro --single-item --keep-going "$$@" || exit 1' sh || [ $$? -eq 123 ]; }
 
 # Print the version of a usable Python. Otherwise print what is missing, and fail.
 define PROBE
@@ -125,6 +143,8 @@ if system not in ("linux x86_64", "linux aarch64", "darwin arm64"):
 print(version)
 endef
 export PROBE
+VERSION := from importlib.metadata import version; print(version("dcgmm"))
+export VERSION
 
 # A .venv that was moved, or whose Python is gone, is made anew.
 ifneq ($(shell { .venv/bin/python -c "print(open('$(READY)').read())"; } 2>/dev/null),$(CURDIR))
@@ -159,4 +179,6 @@ $(READY): requirements.txt
 	fi
 	.venv/bin/python -m pip install --no-index --no-deps --no-build-isolation --quiet --editable .
 	@git update-index --skip-worktree dvc.lock 2>/dev/null || true
+	@[ -e .git ] || { .venv/bin/dvc config --quiet --local core.no_scm true && \
+	echo "There is no git checkout here, so captions name version $$(.venv/bin/python -c "$$VERSION") and no commit."; }
 	@printf '%s\n' "$(CURDIR)" >$(READY)

@@ -6,23 +6,37 @@ import os
 import sys
 
 from dcgmm import datasets
-from dcgmm.experiments import golden, stages
+from dcgmm.experiments import golden, own_run, settings_check, stages, yaml_file
 from dcgmm.experiments.config import declared_datasets
+from dcgmm.experiments.folders import NotWritable, use_results_of_dvc
 from dcgmm.experiments.on_demand import TrainingsFailed, fill_store, store_repetition
 from dcgmm.experiments.spec import Training
 
 STAGES = {
+    "check": "check params.yaml and dvc.yaml, and list the data sets",
     "data": "fetch and verify the data sets",
     "grid": "train all of a scale at once, here or on a Dask cluster, into the store",
     "train": "train all architectures on a data set, all repetitions, and collect their numbers",
     "repetition": "train one repetition of one architecture into the store",
+    "notebook": "execute one notebook on a data set, with parameters of your own, into results/own",
     "same-numbers": "declare that changed code gives the same numbers, after a test, so that nothing is trained again",
 }
+# These are told without a traceback: their message says what to do.
+EXPECTED = (
+    TrainingsFailed,
+    ConnectionError,
+    NotWritable,
+    datasets.DatasetUnavailable,
+    golden.NumbersDiffer,
+    own_run.NotRunnable,
+    settings_check.SettingsInvalid,
+    yaml_file.Unreadable,
+)
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    names, address = list(datasets.TITLES), os.environ.get("DASK_SCHEDULER_ADDRESS")
+    names, address = [*datasets.DATASETS, *declared_datasets()], os.environ.get("DASK_SCHEDULER_ADDRESS")
     made = argparse.ArgumentParser(prog="python -m dcgmm.experiments", description=__doc__.splitlines()[0])
     commands = made.add_subparsers(dest="stage", required=True)
     stage = {name: commands.add_parser(name, help=text, description=text) for name, text in STAGES.items()}
@@ -34,11 +48,17 @@ def parser() -> argparse.ArgumentParser:
         stage[name].add_argument("--dataset", required=True, choices=names)
     add = stage["grid"].add_argument
     add("--dataset", nargs="+", choices=names, help="default: those that dvc.yaml trains on")
-    add("--classes", nargs="+", help="default: those that dvc.yaml trains on")
+    add("--classes", nargs="+", help="default: those that dvc.yaml trains on, or all")
     add("--repetitions", type=int, help="of each, the first having the scale's seed; default: the scale's")
     add("--workers", type=int, help="trainings at a time on this machine; default: as its cores and memory allow")
     add("--scheduler", default=address, help="of a Dask cluster; default: DASK_SCHEDULER_ADDRESS, else this machine")
-    for name in ("data", "grid", "train", "repetition"):
+    add = stage["notebook"].add_argument
+    add("--notebook", required=True, help="a file of notebooks/, without .ipynb")
+    add("--dataset", required=True, help="mnist, fashion_mnist or a data set of params.yaml")
+    add("--architecture", default="", help="a name of Table I or a specification; default: the notebook chooses")
+    add("--classes", default="", help="the classes to train on, such as 0-1; default: the notebook chooses")
+    add("--parameters", default="", help='others, such as "n_samples=50 top_s=2"; values are read as YAML')
+    for name in ("data", "grid", "train", "repetition", "notebook"):
         stage[name].add_argument("--scale", default="quick", help="a block of params.yaml: quick or paper")
     stage["same-numbers"].add_argument("--commit", default="HEAD", help="whose code to compare with; default: HEAD")
     return made
@@ -46,20 +66,25 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one stage."""
-    declared_datasets()
+    use_results_of_dvc()
     asked = parser().parse_args(arguments)
     match asked.stage:
+        case "check":
+            print("\n".join(stages.summary()))
         case "data":
             stages.fetch_data(asked.scale)
         case "grid":
-            names, classes = (getattr(asked, axis) or stages.matrix()[axis] for axis in ("dataset", "classes"))
-            trainings = [t for name in names for some in classes for t in stages.trainings_of(name, some, asked.scale)]
+            trainings = stages.trainings_of_all(stages.chosen(asked.dataset, asked.classes), asked.scale)
             fill_store(trainings, asked.repetitions, asked.workers, asked.scheduler)
         case "train":
             stages.collect(asked.dataset, asked.classes, asked.scale)
         case "repetition":
+            stages.check_usable(asked.dataset)
             training = Training(asked.architecture, asked.dataset, asked.classes, asked.scale, asked.changes)
             store_repetition(training, asked.repetition)
+        case "notebook":
+            options = {name: value for name, value in vars(asked).items() if name != "stage"}
+            print("written:", *own_run.run(**options), sep="\n  ")
         case "same-numbers":
             golden.declare_same_numbers(asked.commit)
 
@@ -67,7 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (TrainingsFailed, golden.NumbersDiffer) as failure:
+    except EXPECTED as failure:
         sys.exit(str(failure))
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr, flush=True)

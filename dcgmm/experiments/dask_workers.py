@@ -8,27 +8,29 @@ end with the process that started them, however it ends.
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import dask
-import psutil
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, as_completed, get_worker
 from distributed.system import MEMORY_LIMIT
 from tqdm import tqdm
 
+from dcgmm.experiments import memory
+
 # A call is given up when this many workers have died during it.
 ATTEMPTS = 3
 WORKER_BYTES = 2 * 2**30
 TOPIC = "dcgmm-progress"
+FIRST_WAIT, NEXT_WAIT = 3.0, 30.0  # seconds without a worker, before this is said for the first time, and again
 
 
 def workers_that_fit(threads: int) -> int:
-    """Return how many workers this machine's cores and free memory have room for, at least one."""
-    memory = min(MEMORY_LIMIT, psutil.virtual_memory().available)
-    return max(1, min(CPU_COUNT // threads, memory // WORKER_BYTES))
+    """Return how many workers the cores and the free memory of this machine or container allow, at least one."""
+    return max(1, min(CPU_COUNT // threads, min(MEMORY_LIMIT, memory.free_bytes()) // WORKER_BYTES))
 
 
 @contextmanager
@@ -98,9 +100,49 @@ def run(
         for n in sorted({threads for _, threads in calls.values()}):
             own = {name: arguments for name, (arguments, threads) in calls.items() if threads == n}
             fitting = min(len(own), workers or workers_that_fit(n))
-            with Client(scheduler) if scheduler else local_client(fitting, n) as client:
+            with _cluster_client(scheduler, progress) if scheduler else local_client(fitting, n) as client:
                 failed |= _make_calls(client, function, own, keep, progress)
     return failed
+
+
+@contextmanager
+def _cluster_client(scheduler, progress):
+    """Connect to a Dask scheduler, and say from time to time if it has no workers."""
+    try:
+        client = Client(scheduler)
+    except (OSError, ValueError) as error:
+        raise ConnectionError(f"no Dask scheduler answers at {scheduler!r}: {error}") from error
+    ended = threading.Event()
+    watch = threading.Thread(target=_name_lack_of_workers, args=(client, scheduler, progress, ended), daemon=True)
+    with client:
+        watch.start()
+        try:
+            yield client
+        finally:
+            ended.set()
+            watch.join()
+
+
+def _name_lack_of_workers(client, scheduler, progress, ended):
+    """Print that there are no workers, from time to time while there are none, until the calls have ended."""
+    wait = FIRST_WAIT
+    while not ended.wait(wait):
+        wait = FIRST_WAIT
+        if not _has_workers(client):
+            progress.write(
+                f"waiting for workers at {scheduler}: there are none. Start one for each training at a time, by "
+                f"`dask worker {scheduler} --nthreads 1 --nworkers N`",
+                file=sys.stderr,
+            )
+            wait = NEXT_WAIT
+
+
+def _has_workers(client):
+    """Return whether the scheduler has workers; if it does not answer, Dask says so itself."""
+    try:
+        return client.status != "running" or bool(client.sync(client.scheduler.ncores, callback_timeout=5))
+    except OSError:
+        return True
 
 
 def _make_calls(client, function, calls, keep, progress):

@@ -8,6 +8,7 @@ It is not run by `python -m`, because that would import TensorFlow, which only t
 """
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -15,9 +16,35 @@ from pathlib import Path
 # Another number of threads changes last bits; with one thread, the bytes do not depend on the machine's cores.
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 ONE_THREAD = dict.fromkeys(THREADS, "1")
+CODE = Path(__file__).resolve().parents[2]
 
 
-def execute(name, dataset, scale):
+def prepare_environment(project, results):
+    """Set what the notebook's kernel is to find in its environment.
+
+    - The code is that of this file's checkout, whatever checkout is installed.
+    - Relative folders count from the project's folder, because the kernel works in notebooks/.
+
+    Args:
+        project: the project's folder, absolute.
+        results: the folder of figures and tables: DCGMM_RESULTS where it is not set. None: the one of your own.
+
+    Returns:
+        The folder of the results, absolute.
+    """
+    os.environ |= ONE_THREAD
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
+    if "DVC_STAGE" in os.environ and os.environ.pop("DCGMM_RESULTS", None):
+        print("DCGMM_RESULTS is not used: a stage of DVC writes to the project's folder results", file=sys.stderr)
+    if results:
+        os.environ.setdefault("DCGMM_RESULTS", str(results))
+    for name in ("DCGMM_DATA", "DCGMM_RESULTS"):
+        if os.environ.get(name):
+            os.environ[name] = str(project / Path(os.environ[name]).expanduser())
+    return Path(os.environ.get("DCGMM_RESULTS") or project / "results" / "own")
+
+
+def execute(name, dataset, scale, parameters=None, own=False):
     """Run a notebook of notebooks/ by papermill, on one thread, into results/<scale>/notebooks or below DCGMM_RESULTS.
 
     The notebook's figures and tables go to the same folder, results/<scale> or below DCGMM_RESULTS.
@@ -26,21 +53,33 @@ def execute(name, dataset, scale):
         name: the notebook's name, without .ipynb.
         dataset: the parameter `dataset`, which also ends the executed notebook's name.
         scale: the parameter `scale`, a block of params.yaml.
+        parameters: the values of other parameters by name, a dict. Default None: none.
+        own: whether the results are your own: they then go to results/own in place of results. Default False.
+
+    Returns:
+        The path of the executed notebook.
     """
     # nbformat's jsonschema would spend two seconds on a grammar of addresses; notebooks hold no addresses.
     sys.modules.setdefault("rfc3987_syntax", None)
     import nbformat
     import papermill
 
-    os.environ |= ONE_THREAD
-    results = Path(os.environ.setdefault("DCGMM_RESULTS", str(Path("results").absolute())))
+    project = Path.cwd()
+    results = prepare_environment(project, None if own else project / "results")
     executed = results / scale / "notebooks" / f"{name}-{dataset}.ipynb"
-    executed.parent.mkdir(parents=True, exist_ok=True)
+    made = [executed.parent]
+    if not own:  # DVC expects these, even of a notebook that has nothing to show for a data set of your own
+        made += [results / scale / kind / f"{name}-{dataset}" for kind in ("figures", "tables")]
+    try:
+        for folder in made:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(f"results cannot be written to {executed.parent} ({error}): set DCGMM_RESULTS to a folder of your own")
     half = executed.with_name(f".{executed.name}")
     papermill.execute_notebook(
         Path("notebooks", f"{name}.ipynb"),
         half,
-        parameters={"dataset": dataset, "scale": scale},
+        parameters={**(parameters or {}), "dataset": dataset, "scale": scale},
         cwd="notebooks",
         kernel_name="python3",
         record_timing=False,
@@ -57,11 +96,38 @@ def execute(name, dataset, scale):
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     nbformat.write(notebook, half)
     os.replace(half, executed)  # not by `dcgmm.files`, because its import would load TensorFlow
+    return executed
+
+
+def parsed_parameters(text):
+    """Return parameters that are given as a JSON object, a dict."""
+    parameters = json.loads(text)
+    if not isinstance(parameters, dict):
+        raise argparse.ArgumentTypeError(f'expected a JSON object such as {{"n_samples": 50}}, received {text!r}')
+    return parameters
+
+
+def arguments(words=None):
+    """Return the arguments of `execute` from a command line, a dict.
+
+    Args:
+        words: the command line, a list of words. Default None: this process's.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", nargs="?", help="a file of notebooks/, without .ipynb")
+    parser.add_argument("--notebook", help="the same, in the form that DVC gives it")
+    parser.add_argument("--dataset", required=True, help="mnist, fashion_mnist or a data set of params.yaml")
+    parser.add_argument("--scale", default="quick", help="a block of params.yaml: quick or paper")
+    parser.add_argument("--parameters", type=parsed_parameters, help="others, as JSON: '{\"n_samples\": 50}'")
+    parser.add_argument("--own", action="store_true", help="write to results/own in place of results")
+    asked = vars(parser.parse_args(words))
+    notebook = asked.pop("notebook")
+    asked["name"] = asked["name"] or notebook
+    known = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
+    if asked["name"] not in known:
+        parser.error(f"unknown notebook {asked['name']!r}; {Path.cwd() / 'notebooks'} has {', '.join(known) or 'none'}")
+    return asked
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("name", help="a file of notebooks/, without .ipynb")
-    parser.add_argument("--dataset", required=True, help="mnist, fashion_mnist or a data set of params.yaml")
-    parser.add_argument("--scale", default="quick", help="a block of params.yaml: quick or paper")
-    execute(**vars(parser.parse_args()))
+    execute(**arguments())

@@ -95,12 +95,15 @@ NOTEBOOKS = (
     "experiments/claims.py",
     "experiments/config.py",
     "experiments/execute.py",
+    "experiments/folders.py",
     "experiments/on_demand.py",
     "experiments/plotting.py",
     "experiments/report.py",
+    "experiments/settings_check.py",
     "experiments/spec.py",
     "experiments/statistics.py",
     "experiments/store.py",
+    "experiments/yaml_file.py",
     "inpainting.py",
     "sharpening.py",
 )
@@ -159,7 +162,7 @@ def declare(keys: dict[str, str], unchanged: Iterable[str]) -> list[str]:
             group.append(found)
             added.append(found)
     if added:
-        EQUIVALENTS.write_text("".join(" ".join(group) + "\n" for group in groups))
+        EQUIVALENTS.write_text("".join(" ".join(group) + "\n" for group in groups), encoding="utf-8")
         _groups.cache_clear()
     return added
 
@@ -170,7 +173,7 @@ def _canonical(found):
 
 @cache
 def _groups():
-    lines = EQUIVALENTS.read_text().splitlines() if EQUIVALENTS.exists() else []
+    lines = EQUIVALENTS.read_text("utf-8").splitlines() if EQUIVALENTS.exists() else []
     return [line.split() for line in lines]
 
 
@@ -201,4 +204,4 @@ if __name__ == "__main__":
         "training": all_keys(),
         "notebooks": {"code": _hash(NOTEBOOKS, PACKAGE)},
     }.items():
-        (folder / f"{name}.json").write_text(json.dumps(keys, indent=1) + "\n")
+        (folder / f"{name}.json").write_text(json.dumps(keys, indent=1) + "\n", encoding="utf-8")

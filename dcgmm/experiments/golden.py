@@ -135,7 +135,7 @@ def declare_same_numbers(commit: str = "HEAD") -> None:
         changed = {key for key in NUMBERS if any(name.endswith(key) for name in different)}
         own = any(name in OWN_FILES for name in different)
         unchanged = fingerprint.all_keys().keys() - changed - ({"reader"} if own else set())
-        added = fingerprint.declare(json.loads(Path(folder, "training.json").read_text()), unchanged)
+        added = fingerprint.declare(json.loads(Path(folder, "training.json").read_text("utf-8")), unchanged)
     print(f"The same bits as {commit} in {len(after) - len(different)} of {len(after)} hashes. ", end="")
     if changed:
         print(f"Not the same: {' and '.join(sorted(changed))}, so trained models will be evaluated again. ", end="")

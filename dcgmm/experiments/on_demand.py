@@ -11,6 +11,7 @@ import pandas as pd
 from dcgmm import files
 from dcgmm.experiments import store
 from dcgmm.experiments.config import declared_datasets, root, settings
+from dcgmm.experiments.folders import writable
 from dcgmm.experiments.spec import Training
 from dcgmm.experiments.train import train_record, versions_here
 from dcgmm.model import DCGMM
@@ -27,8 +28,8 @@ def trained(
 
     Args:
         architecture: a name of Table I such as `"2L-c"`, or any specification.
-        dataset: `"mnist"` or `"fashion_mnist"`.
-        classes: `"all"` or `"0-4"`, what to train on. Default `"all"`.
+        dataset: `"mnist"`, `"fashion_mnist"` or a data set of params.yaml.
+        classes: `"all"`, or labels such as `"0-4"` or `"0,2,7-9"`, what to train on. Default `"all"`.
         scale: `"quick"` or `"paper"`, a block of params.yaml. Default `"quick"`.
         repetition: which one, 0 the first. Default 0.
         **changes: as in `Training`, such as `optimizer="adam"`.
@@ -96,8 +97,8 @@ def fill_store(
     Raises:
         TrainingsFailed: if some trainings failed, after all others are done, with the error of each.
     """
-    asked = settings(trainings[0].scale)
     store.sweep()
+    asked = settings(trainings[0].scale) if trainings else {"architectures": []}
     cost = {name: -i for i, name in enumerate(asked["architectures"])}
     cells, missing, paths = 0, {}, set()
     for training in sorted(trainings, key=lambda t: cost.get(t.architecture, -len(cost)), reverse=True):
@@ -118,6 +119,7 @@ def _train_missing(missing, workers=None, scheduler=None):
     """Train some repetitions, a dict of (training, repetition) by name, or evaluate them again, into the store."""
     if not missing:
         return
+    writable(store.folder())  # before the trainings, not after them
     declared = declared_datasets()
     calls, places = {}, {}
     for name, (training, repetition) in missing.items():

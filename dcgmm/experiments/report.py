@@ -1,7 +1,9 @@
 """The results of a notebook: the folders of its figures and tables, the provenance of both, and its verdicts."""
 
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -13,24 +15,35 @@ from IPython.display import Markdown, display
 
 from dcgmm import datasets, files
 from dcgmm.experiments.claims import CLAIMS, verdict
-from dcgmm.experiments.config import declared_datasets, results, root, settings
+from dcgmm.experiments.config import declared_datasets, settings
+from dcgmm.experiments.folders import check_checkout, results, root, writable
 
 
 @cache
 def code_version() -> str:
-    """Return `git describe` of the code, or the package's version outside a git checkout."""
+    """Return `git describe` of the code, or the package's version outside a git checkout.
+
+    Where git does not answer in a checkout, for example because another user owns it, the version is unknown: the
+    words of git, which name the remedy, are printed once.
+    """
     sources = ["dcgmm", "notebooks", "params.yaml"]
     git = ["git", "-C", str(root())]
     try:
         commit = _output(*git, "log", "-1", "--format=%H", "--", *sources)
         changed = _output(*git, "status", "--porcelain", "--", *sources)
         return _output(*git, "describe", "--always", "--tags", commit) + ("-dirty" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return f"v{version('dcgmm')}"
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = (getattr(error, "stderr", None) or str(error)).strip()
+        if not (root() / ".git").exists():
+            return f"v{version('dcgmm')}"
+        print(f"captions say that the version of the code is unknown, because git says:\n{reason}", file=sys.stderr)
+        return "of unknown version"
 
 
 def _output(*command):
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    english = {**os.environ, "LC_ALL": "C"}
+    run = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", errors="replace", env=english)
+    return run.stdout.strip()
 
 
 @dataclass(frozen=True)
@@ -52,14 +65,14 @@ class Report:
     instance: str = "all instances"
 
     def __post_init__(self) -> None:
-        """Register the data sets of params.yaml: a notebook may load one before it asks for a model."""
-        declared_datasets()
+        """Register the data sets of params.yaml, and refuse other code or a folder that cannot be written, at once."""
+        check_checkout()
+        declared_datasets()  # a notebook may load a data set before it asks for a model
+        writable(results(self.scale))
 
     def folder(self, kind: str) -> Path:
         """Return the folder of this notebook's "figures" or "tables", and create it if it is missing."""
-        folder = results(self.scale) / kind / f"{self.notebook}-{self.dataset}"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return writable(results(self.scale) / kind / f"{self.notebook}-{self.dataset}")
 
     def save_table(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
         """Write a DataFrame as CSV and Markdown, and return it."""

@@ -6,11 +6,10 @@ from typing import Any
 
 from dcgmm import datasets
 from dcgmm.architectures import file_name, resolve, spec_parts
-from dcgmm.experiments import fingerprint
-from dcgmm.experiments.config import TRAINING_KEYS, root, settings
+from dcgmm.experiments import fingerprint, settings_check
+from dcgmm.experiments.config import TRAINING_KEYS, architectures_for, settings
+from dcgmm.experiments.folders import collection
 
-MODEL_KEYS = ("rates", "final_rate", "start_delay")  # arguments of `DCGMM` that no scale changes
-CHANGES = (*TRAINING_KEYS, *MODEL_KEYS, "images", "optimizer", "gmm", "start", "layerwise", "count_weights")
 SUFFIXES = {"models": "keras", "history": "csv", "repetitions": "csv", "metrics": "json"}
 
 
@@ -29,7 +28,7 @@ class Training:
             the lowest, each for all epochs; `count_weights=True`, as in `fit`. Default: nothing.
 
     Raises:
-        ValueError: if a name or a change is unknown.
+        ValueError: if a name or a change is unknown, or a change has an impossible value.
     """
 
     architecture: str
@@ -40,15 +39,19 @@ class Training:
 
     def __post_init__(self) -> None:
         """Check the names."""
-        resolve(self.architecture)
-        if unknown := set(self.changes) - set(CHANGES):
-            raise ValueError(f"unknown changes {sorted(unknown)}: expected some of {', '.join(CHANGES)}")
-        if (start := self.changes.get("start", "k-means")) != "k-means":
-            raise ValueError(f'unknown start {start!r}: expected "k-means", or none for a random one')
+        if faults := settings_check.training_faults(self.architecture, self.changes):
+            raise settings_check.SettingsInvalid(settings_check.message(faults, "this training"))
         settings(self.scale)
         datasets.fingerprint(self.dataset)
-        if absent := set(self.labels) - set(datasets.classes(self.dataset)):
-            raise ValueError(f"{self.dataset} has no classes {sorted(absent)}, which are among {self.classes!r}")
+        try:
+            labels = self.labels
+        except ValueError as error:
+            raise settings_check.SettingsInvalid(str(error)) from error
+        if absent := set(labels) - set(has := datasets.classes(self.dataset)):
+            raise settings_check.SettingsInvalid(
+                f"{self.dataset} has no classes {sorted(absent)}, which are among {self.classes!r}; "
+                f"it has {datasets.class_text(has)}"
+            )
         if self.classes != "all":  # one text for the same classes, because it names folders
             object.__setattr__(self, "classes", datasets.class_text(self.labels))
 
@@ -73,15 +76,24 @@ class Training:
             **self.changes,
         }
 
-    def collected(self, kind: str) -> Path:
-        """Return the path of a collected file; kind is "models", "history", "repetitions" or "metrics"."""
-        folder = root() / "results" / self.scale / kind / self.dataset / self.classes
+    def collected(self, kind: str, results: Path | None = None) -> Path:
+        """Return the path of a collected file.
+
+        Args:
+            kind: "models", "history", "repetitions" or "metrics".
+            results: the folder of the results. Default: the one to write to, `folders.collection()`.
+        """
+        folder = (results or collection()) / self.scale / kind / self.dataset / self.classes
         return folder / f"{self.name}.{SUFFIXES[kind]}"
 
     @property
     def is_instance(self) -> bool:
-        """Whether this is one of the scale's architectures without changes: their first weights are kept."""
-        return not self.changes and self.architecture in settings(self.scale)["architectures"]
+        """Whether this is an architecture of the scale and data set, unchanged: its first weights are kept."""
+        return not self.changes and self.architecture in self._instances
+
+    @property
+    def _instances(self):
+        return architectures_for(self.dataset, settings(self.scale)["architectures"])
 
     @property
     def is_sampled(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import psutil
 
-from dcgmm.experiments.config import root
+from dcgmm.experiments.folders import collection, root
 from dcgmm.experiments.spec import Training
 
 
@@ -22,8 +22,18 @@ def digest(record: dict[str, Any]) -> str:
 
 
 def place(record: dict[str, Any]) -> Path:
-    """Return the path of a record's file in the store, whether the file exists or not."""
-    return root() / "results" / "store" / f"{digest(record)}.keras"
+    """Return the path of a record's file in the store to write to, whether the file exists or not."""
+    return folder() / f"{digest(record)}.keras"
+
+
+def folder() -> Path:
+    """Return the folder of the store to write to."""
+    return collection() / "store"
+
+
+def _readable():
+    """Return the folders of results to read: the one to write to, and the project's."""
+    return dict.fromkeys([collection(), root() / "results"])
 
 
 def read(path: Path, member: str) -> Any:
@@ -36,7 +46,7 @@ def matches(path: Path, record: dict[str, Any]) -> bool:
     """Return whether a repetition's file exists, can be read and has this record."""
     try:
         return read(path, "record") == record
-    except (FileNotFoundError, KeyError, zipfile.BadZipFile, json.JSONDecodeError):
+    except (OSError, KeyError, zipfile.BadZipFile, json.JSONDecodeError):
         return False
 
 
@@ -46,7 +56,9 @@ def find(training: Training, repetition: int) -> Path | None:
     If both match, the file with present metrics counts.
     """
     record = training.record(repetition)
-    found = [path for path in (place(record), training.collected("models")) if matches(path, record)]
+    name = f"store/{digest(record)}.keras"
+    places = (path for results in _readable() for path in (results / name, training.collected("models", results)))
+    found = [path for path in places if matches(path, record)]
     return max(found, key=lambda path: evaluated(path, training), default=None)
 
 
@@ -57,12 +69,18 @@ def numbers(training: Training, repetition: int) -> dict[str, Any] | None:
     """
     if path := find(training, repetition):
         return read(path, "metrics") if evaluated(path, training) else None
-    collected = training.collected("repetitions")
-    needs_weights = training.is_instance and repetition == 0
-    if needs_weights or not collected.exists():
+    if training.is_instance and repetition == 0:  # the weights are needed, too
         return None
-    table = pd.read_csv(collected, index_col="repetition")
     keys = {"record": digest(training.record(repetition))} | training.evaluation
+    tables = (training.collected("repetitions", results) for results in _readable())
+    return next((row for path in tables if (row := _collected_row(path, keys))), None)
+
+
+def _collected_row(path, keys):
+    """Return the row of a table of repetitions that has some keys, a dict without them, or None."""
+    if not path.exists():
+        return None
+    table = pd.read_csv(path, index_col="repetition")
     if not set(keys) <= set(table):
         return None
     found = table[(table[list(keys)] == pd.Series(keys)).all(axis=1)]
@@ -76,7 +94,7 @@ def evaluated(path: Path, training: Training) -> bool:
 
 def sweep() -> None:
     """Remove half-written files that killed processes have left in the store."""
-    for half in (root() / "results" / "store").glob(".*.*.*"):
+    for half in folder().glob(".*.*.*"):
         writer = half.suffix[1:]
         if writer.isdigit() and not psutil.pid_exists(int(writer)):
             half.unlink(missing_ok=True)

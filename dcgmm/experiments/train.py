@@ -51,7 +51,9 @@ def train_record(
         report: called with the course of the training, a text. Default: nothing.
 
     Raises:
-        RuntimeError: if code, versions, data or threads of this process differ from the requested ones.
+        RuntimeError: if code, versions, data or threads of this process differ from the requested ones, or if the
+            training diverges.
+        ValueError: if the training images or the test images have none of the classes.
     """
     code = fingerprint.of_training(own_data="reader" in record)
     if (asked := {**{key: record[key] for key in code}, **versions}) != (here := {**code, **versions_here()}):
@@ -67,6 +69,7 @@ def train_record(
             "requested, or than on the machine that requested it"
         )
     x, y, x_test, y_test = _arrays(record["dataset"], record["data"])
+    _check_parts(record, y, y_test)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "repetition.keras"
         # Versions are noted but not part of the record: a new version of a package does not retrain everything.
@@ -74,6 +77,7 @@ def train_record(
         if trained is None:
             x, y = datasets.thinned(*datasets.select_classes(x, y, record["classes"]), record.get("images"))
             model, notes["history"] = fit_record(record, x, y, report)
+            _check_weights(model, record)
             model.save(path)
         else:
             path.write_bytes(trained)
@@ -84,6 +88,26 @@ def train_record(
             notes["metrics"] |= evaluate_samples(model)
         add_notes(path, notes)
         return path.read_bytes()
+
+
+def _check_parts(record, y, y_test):
+    """Refuse to train if no image of the classes is left to train on or to evaluate, before the training."""
+    for part, labels in {"training": y, "test": y_test}.items():
+        if not np.isin(labels, record["classes"]).any():
+            has = ", ".join(map(str, np.unique(labels))) or "none"
+            raise ValueError(
+                f"{record['dataset']}: the {part} images have none of the classes {record['classes']} that are to be "
+                f"trained; their labels are {has}. Choose other classes, or add such images to the {part} part"
+            )
+
+
+def _check_weights(model, record):
+    """Refuse a model whose training has diverged, because its numbers would mean nothing."""
+    if not all(np.isfinite(weight).all() for layer in model.stack for weight in layer.get_weights()):
+        raise RuntimeError(
+            f"the training diverged: some weights are not finite after {record['epochs']} epochs with learning_rate = "
+            f"{record['learning_rate']}; choose a smaller one"
+        )
 
 
 def add_notes(path: Path, notes: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +16,6 @@ import psutil
 import pytest
 import yaml
 
-from dcgmm.architectures import file_name
 from dcgmm.experiments import dask_workers
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ SMALL = "F(8,8,1,1) G(4)"
 signal.signal(signal.SIGINT, signal.default_int_handler)
 MOMENTS = random.Random(0)
 ANY_MOMENT = 10 * [signal.SIGKILL, signal.SIGINT, signal.SIGTERM] if os.environ.get("DCGMM_LONG") else []
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())["quick"]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))["quick"]
 CALLS = """
 import os, pathlib, signal
 
@@ -122,6 +122,29 @@ def test_calls_come_back_whatever_happens_to_others(tmp_path, monkeypatch):
     assert always.read_text().count("died") == dask_workers.ATTEMPTS
 
 
+def test_a_scheduler_without_workers_is_named_until_it_has_one(tmp_path, monkeypatch, capsys):
+    distributed = pytest.importorskip("distributed")
+    (tmp_path / "calls.py").write_text(CALLS, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setattr(dask_workers, "FIRST_WAIT", 0.1)
+    monkeypatch.setattr(dask_workers, "NEXT_WAIT", 0.1)
+    calls, kept, told = __import__("calls"), {}, []
+    monkeypatch.setattr(dask_workers.tqdm, "write", lambda self, text, file: told.append(text))
+    with distributed.LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        arguments = calls.square, {"a": ((3,), 1)}, kept.__setitem__, None, address
+        runner = threading.Thread(target=dask_workers.run, args=arguments)
+        runner.start()
+        wait_for(lambda: len(told) > 1)
+        assert told[0].startswith(f"waiting for workers at {address}: there are none.")
+        cluster.scale(1)
+        runner.join(120)
+    assert kept == {"a": 9}
+    with pytest.raises(ConnectionError, match="no Dask scheduler answers at 'nonsense'"):
+        dask_workers.run(calls.square, {"a": ((3,), 1)}, kept.__setitem__, scheduler="nonsense")
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
@@ -138,12 +161,14 @@ def set_params(folder, architectures, epochs=40, repetitions=3):
     asked = {"architectures": architectures, "ablations": [], "epochs": epochs, "repetitions": repetitions}
     block = {**PARAMS, **asked}
     blocks = {"quick": block, "datasets": {"mine": {"npz": "mine.npz"}}}
-    (folder / "params.yaml").write_text(yaml.safe_dump(blocks))
+    (folder / "params.yaml").write_text(yaml.safe_dump(blocks), "utf-8")
 
 
 def start(folder, *arguments):
     command = [sys.executable, "-m", "dcgmm.experiments", "grid", "--dataset=mine", "--classes=all", *arguments]
-    environment = {name: value for name, value in os.environ.items() if name != "DASK_SCHEDULER_ADDRESS"}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("DASK_SCHEDULER_ADDRESS", "DCGMM_RESULTS")
+    }
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **pipes)
 
@@ -253,11 +278,9 @@ def pipeline(project, tmp_path):
     shutil.copytree(ROOT / "dcgmm", tmp_path / "dcgmm", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / ".dvcignore", tmp_path)
     (tmp_path / ".dvc").mkdir()
-    (tmp_path / ".dvc" / "config").write_text((ROOT / ".dvc" / "config").read_text() + "    no_scm = true\n")
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    stages["train"]["matrix"] = {"dataset": ["mine"], "classes": ["all"]}
-    metrics = f"results/quick/metrics/mine/all/{file_name(SMALL)}.json"
-    stages["train"]["metrics"] = [{metrics: {"cache": False}}]
+    (tmp_path / ".dvc" / "config").write_text((ROOT / ".dvc" / "config").read_text("utf-8") + "    no_scm = true\n")
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
+    stages["train"]["foreach"] = {"mine-all": {"dataset": "mine", "classes": "all"}}
     stages["notebook"]["matrix"] = {"notebook": ["small"], "dataset": ["mine"]}
     elsewhere = ("results/bench.csv", "results/quick/models/mnist", "results/quick/models/fashion_mnist")
     own = [dependency for dependency in stages["notebook"]["deps"] if dependency not in elsewhere]
