@@ -43,8 +43,12 @@ class Description:
         return class_text(self.known)
 
 
-def check_name(name: object) -> str:
+def check_name(name: object, what: str = "a data set") -> str:
     """Return the name of a data set, which names folders and stages of the pipeline, and stands in shell commands.
+
+    Args:
+        name: the name.
+        what: whose name it is, for the message. Default: a data set's.
 
     Raises:
         ValueError: if it breaks the rule: 1 to 60 ASCII letters, digits, "_" and "-", the first a letter or a digit,
@@ -58,7 +62,7 @@ def check_name(name: object) -> str:
         ValueError: the name of a data set has 1 to 60 letters a-z and A-Z, digits, "_" and "-", ...
     """
     rule = (
-        'the name of a data set has 1 to 60 letters a-z and A-Z, digits, "_" and "-", and begins with a letter or a '
+        f'the name of {what} has 1 to 60 letters a-z and A-Z, digits, "_" and "-", and begins with a letter or a '
         f"digit, because it names folders and stages; received {name!r}"
     )
     if not isinstance(name, str):

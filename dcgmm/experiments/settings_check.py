@@ -2,7 +2,6 @@
 
 import difflib
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -12,14 +11,9 @@ import keras
 
 from dcgmm.annealing import Annealing
 from dcgmm.architectures import layers_from_spec, resolve, spec_parts
-from dcgmm.datasets import DATASETS, class_labels, class_text
+from dcgmm.datasets import DATASETS, check_name, class_labels, class_text
 from dcgmm.layers import GMM
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
-NAME_RULE = (
-    "a name has at most 60 ASCII letters, digits, `_` and `-`, and begins with a letter or digit, because it names "
-    "folders, stages and arguments of commands"
-)
 SCALES = ("quick", "paper")  # those of the project; params.yaml may have others
 RESERVED = ("own", "store", "datasets")  # folders of results/ beside those of the scales, and the other block
 
@@ -254,9 +248,13 @@ def _scale_faults(block, path):
         "ablations": Rule("a list", _is_list_or_nothing),
     }
     found = _block_faults(block, rules, path, needed=[key for key in rules if key != "images"])
-    if not NAME.fullmatch(str(path)) or path in RESERVED or not isinstance(path, str):
-        found.append(f"{path}: this cannot name a scale: {NAME_RULE}; it is not {', '.join(RESERVED)}")
-    if not isinstance(block, Mapping):
+    try:
+        check_name(path, "a scale")
+    except ValueError as error:
+        found.append(f"{path}: {error}")
+        return found
+    if path in RESERVED:
+        found.append(f"{path}: no scale has one of the names {', '.join(RESERVED)}, because results/ has such folders")
         return found
     if _is_list(block.get("architectures")):
         found += architectures_faults(block["architectures"], f"{path}.architectures")
@@ -342,14 +340,16 @@ def name_fault(name: Any) -> str | None:
     """Return why something cannot name a data set, a sentence, or None.
 
     Example:
-        >>> name_fault("my-images_2") is None, name_fault(2024)
-        (True, 'the name is 2024 (int), not text: write it in quotes, "2024"')
+        >>> name_fault("my-images_2") is None, name_fault("mnist")
+        (True, "the name 'mnist' is taken: choose another one")
     """
-    if not isinstance(name, str):
-        return f'the name is {_shown(name)}, not text: write it in quotes, "{name}"'
     if name in DATASETS:
         return f"the name {name!r} is taken: choose another one"
-    return None if NAME.fullmatch(name) else f"the name {name!r} cannot be used: {NAME_RULE}"
+    try:
+        check_name(name)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _dataset_name_faults(declared):

@@ -149,14 +149,14 @@ def test_another_encoding_is_named_and_a_byte_order_mark_is_no_fault(project):
 )
 def test_a_name_that_a_shell_or_a_folder_would_not_bear_is_refused(project, name):
     project({**changed(), "datasets": {name: {"npz": "a.npz"}}})
-    with pytest.raises(ValueError, match="cannot be used: a name has at most 60 ASCII letters"):
+    with pytest.raises(ValueError, match="the name of a data set has 1 to 60 letters"):
         experiments.Training("1L", "mnist")
 
 
 @pytest.mark.parametrize("name", [2024, True, 1.5])
 def test_a_name_that_is_no_text_is_to_be_written_in_quotes(project, name):
     project({**changed(), "datasets": {name: {"npz": "a.npz"}}})
-    with pytest.raises(ValueError, match=r"not text: write it in quotes"):
+    with pytest.raises(ValueError, match=r"no text: in params.yaml, write it in quotes"):
         experiments.Training("1L", "mnist")
 
 
@@ -165,7 +165,7 @@ def write_arrays(path, shape=(6, 8), n_classes=3, n=30):
     np.savez(path, x_train=x, y_train=y, x_test=x, y_test=y)
 
 
-BAD_ENTRIES = [None, {"folder": "not/here"}, {"npz": "a.npz", "nzp": 1}, {"npz": "a.npz", "architectures": ["4L"]}, 3]
+BAD_ENTRIES = [None, {"folder": "not/here", "size": 0}, {"npz": "a.npz", "nzp": 1}, {"npz": "a.npz", "architectures": ["4L"]}, 3]
 
 
 @pytest.mark.parametrize("entry", BAD_ENTRIES)
