@@ -252,9 +252,9 @@ def _scale_faults(block, path):
         check_name(path, "a scale")
     except ValueError as error:
         found.append(f"{path}: {error}")
-        return found
     if path in RESERVED:
         found.append(f"{path}: no scale has one of the names {', '.join(RESERVED)}, because results/ has such folders")
+    if not isinstance(block, dict):
         return found
     if _is_list(block.get("architectures")):
         found += architectures_faults(block["architectures"], f"{path}.architectures")
