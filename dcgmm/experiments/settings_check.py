@@ -254,7 +254,7 @@ def _scale_faults(block, path):
         found.append(f"{path}: {error}")
     if path in RESERVED:
         found.append(f"{path}: no scale has one of the names {', '.join(RESERVED)}, because results/ has such folders")
-    if not isinstance(block, dict):
+    if not isinstance(block, Mapping):
         return found
     if _is_list(block.get("architectures")):
         found += architectures_faults(block["architectures"], f"{path}.architectures")
