@@ -30,6 +30,7 @@ TRAINING = (
     "datasets/idx.py",
     "datasets/transforms.py",
     "experiments/train.py",
+    "keras_settings.py",
     "layers.py",
     "levels.py",
     "model.py",
@@ -65,6 +66,7 @@ SAMPLES = (
 # A training imports these modules, too, but they decide none of its numbers: files are verified by their hash, and
 # `datasets/custom.py`, which reads images of your own, has a key of its own in the records of such data.
 WITHOUT_NUMBERS = (
+    "arguments.py",
     "datasets/custom.py",
     "datasets/description.py",
     "datasets/download.py",
@@ -72,8 +74,11 @@ WITHOUT_NUMBERS = (
     "experiments/fingerprint.py",
     "files.py",
     "inpainting.py",
+    "loop_arguments.py",
+    "monitoring.py",
     "saving.py",
     "sharpening.py",
+    "streams.py",
 )
 # The modules that decide the content of a notebook, beside its models.
 NOTEBOOKS = (
