@@ -172,7 +172,10 @@ def loaded(source: Any, convert: Callable[[Any], tuple[tf.Tensor, ...]]) -> Stre
 
 def _of_indices(source, convert, errors):
     """Return a data set of a PyDataset's batches in their order, which as many threads load as it has workers."""
-    n = source.num_batches
+    try:
+        n = source.num_batches
+    except NotImplementedError:
+        raise ValueError(f"x: {type(source).__name__} does not say how many batches it has: define __len__") from None
     if n == 0:
         raise ValueError(f"x: expected batches of images, received an empty {type(source).__name__}")
     first = convert(source[0])

@@ -16,7 +16,7 @@ NOT_COUNTED = (
     "count_weights needs a model without a LinearClassifier, because a classifier learns from responsibilities with "
     "the present π"
 )
-EMPTY = "x: expected batches of images, received an empty data set"
+EMPTY = "{}: expected batches of images, received an empty data set"
 # Arguments of Keras' `fit` that, where they are accepted, have the value that stands for nothing.
 IGNORED = ("class_weight", "sample_weight", "shuffle", "validation_split")
 
@@ -170,10 +170,8 @@ class TrainingLoop(keras.Model):
         if steps:
             # Keras runs whole executions only. If they did not divide the epoch, it would run past its end.
             self._execute(math.gcd(steps, per_execution))
-        kwargs |= {
-            "callbacks": [_TrainingSteps(epochs, order, stream.source), *callbacks, end],
-            "steps_per_epoch": steps,
-        }
+        callbacks = [_TrainingSteps(epochs, order, stream.source), *callbacks, _NotEmpty("validation_data"), end]
+        kwargs |= {"callbacks": callbacks, "steps_per_epoch": steps}
         try:
             with stream.reading(), validating.reading():
                 validation = validating.data if validation_data is not None else None
@@ -183,7 +181,7 @@ class TrainingLoop(keras.Model):
             # The pipeline's functions hold the images in reference cycles, which Python would keep for long.
             del batches, stream, callbacks, end, kwargs
             gc.collect()
-        self._warn_of_an_early_end()
+        self._warn_of_the_end(history)
         return history
 
     def _training_batches(self, x, y, batch_size, steps):
@@ -223,9 +221,12 @@ class TrainingLoop(keras.Model):
         if not self.compiled:
             raise ValueError(f"{method} needs a compiled model: call model.compile() first")
 
-    def _warn_of_an_early_end(self):
-        """Warn if a callback has stopped the training before its annealing had ended."""
-        if self.stop_training and (state := monitoring.unfinished_annealing(self.annealings)):
+    def _warn_of_the_end(self, history):
+        """Warn of a training that has diverged, or that a callback has stopped before its annealing had ended."""
+        loss = history.history["loss"][-1] if history.history.get("loss") else 0.0
+        if not math.isfinite(loss):
+            warn(f"training has diverged: the loss is {loss}; train a new model with a smaller learning_rate")
+        elif self.stop_training and (state := monitoring.unfinished_annealing(self.annealings)):
             warn(
                 f"training was stopped before its annealing had ended: {state}, so neighbouring components still learn "
                 "alike; be more patient, or anneal faster (a larger `rate` of the annealing)"
@@ -483,7 +484,7 @@ class _TrainingSteps(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if not logs or "loss" not in logs:
-            raise ValueError(EMPTY)
+            raise ValueError(EMPTY.format("x"))
         if self.source is not None:
             self.source.on_epoch_end()
 
@@ -500,9 +501,13 @@ class _TrainingSteps(keras.callbacks.Callback):
 class _NotEmpty(keras.callbacks.Callback):
     """Refuses a data set that turns out to be empty, where Keras would return nothing, or fail."""
 
+    def __init__(self, name="x"):
+        super().__init__()
+        self.name = name
+
     def on_test_end(self, logs=None):
         if not logs:
-            raise ValueError(EMPTY)
+            raise ValueError(EMPTY.format(self.name))
 
     def on_predict_begin(self, logs=None):
         self.n_batches = 0
@@ -512,7 +517,7 @@ class _NotEmpty(keras.callbacks.Callback):
 
     def on_predict_end(self, logs=None):
         if not self.n_batches:
-            raise ValueError(EMPTY)
+            raise ValueError(EMPTY.format(self.name))
 
 
 class _Calibration(keras.callbacks.Callback):

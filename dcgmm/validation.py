@@ -103,7 +103,7 @@ class ExpectedInput:
                 f"{name}: expected images of shape (N, {self._sizes}), received {received}"
                 f"{_way_out(received, self.image_shape, name)}"
             )
-        if not len(numbers):
+        if not numbers.shape[0]:
             raise ValueError(f"{name}: expected at least one image, received none: shape {tuple(numbers.shape)}")
         images = tf.cast(tf.convert_to_tensor(numbers), tf.float32)
         largest = _check_values(images, self.max_magnitude, name)
@@ -313,14 +313,25 @@ def warn_of_narrow_data(images: tf.Tensor, max_precision: float) -> None:
         )
 
 
+def fill_masked(x: Any) -> Any:
+    """Return a masked array of real numbers as a float32 array with NaN where it is masked, and anything else as it is.
+
+    Example:
+        >>> fill_masked(np.ma.masked_greater([1.0, 9.0], 5)).tolist()
+        [1.0, nan]
+    """
+    if isinstance(x, np.ma.MaskedArray) and x.dtype.kind in "fiub":
+        return np.ma.filled(x.astype(np.float32), np.nan)
+    return x
+
+
 def _numbers(x: Any, name: str, expected: str) -> Any:
     """Return x as an array, or as the tensor that it is, of real numbers that TensorFlow knows.
 
     Raises:
         ValueError: if it is something else.
     """
-    if isinstance(x, np.ma.MaskedArray) and x.dtype.kind in "fiub":
-        x = np.ma.filled(x.astype(np.float32), np.nan)
+    x = fill_masked(x)
     if isinstance(x, tf.Tensor | tf.Variable) and not tf.is_symbolic_tensor(x):
         if not _is_real(x.dtype):
             raise ValueError(f"{name}: expected {expected}, received {x.dtype.name} of shape {tuple(x.shape)}")
