@@ -137,6 +137,8 @@ def number(
     if not fits:
         limits = ((">", above), (">=", at_least), ("<", below), ("<=", at_most))
         bounds = " and ".join(f"{sign} {limit:g}" for sign, limit in limits if limit is not None)
+        if at_least is not None and at_most is not None:
+            bounds = f"from {at_least:g} to {at_most:g}"
         raise refusal(name, f"a finite number {bounds}".strip(), value)
     return int(value) if isinstance(value, numbers.Integral) else float(value)
 
@@ -245,9 +247,10 @@ def seed(name: str, value: Any) -> int | None:
     """
     if value is None:
         return None
-    if not isinstance(value, numbers.Integral) or not is_number(value) or not 0 <= value < SEEDS:
-        raise refusal(name, f"an integer from 0 to {SEEDS - 1} or None", value)
-    return int(value)
+    try:
+        return integer(name, value, 0, SEEDS - 1)
+    except ValueError:
+        raise refusal(name, f"an integer from 0 to {SEEDS - 1} or None", value) from None
 
 
 def items(value: Any) -> list[Any] | None:

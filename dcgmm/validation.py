@@ -204,8 +204,10 @@ class ExpectedInput:
         """Return, in a data set's graph, whether a batch's pixels, shape or labels may give an error or a warning."""
         if not x.shape[1:].is_fully_defined():
             return tf.constant(True)
-        largest = 1 if x.dtype.is_integer else LARGEST_UNSCALED
-        sound = tf.reduce_all(tf.abs(tf.cast(x, tf.float32)) <= largest)
+        values = tf.cast(x, tf.float32)
+        sound = tf.reduce_all(tf.abs(values) <= (1 if x.dtype.is_integer else LARGEST_UNSCALED))
+        if not x.dtype.is_integer:
+            sound |= tf.reduce_all(tf.abs(values) <= COMFORTABLE_MAGNITUDE) & tf.reduce_any(values < 0)
         for y in labels:
             y = tf.cast(y, tf.int64)
             fits = tf.equal(tf.shape(y), tf.shape(x)[:1])

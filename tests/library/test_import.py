@@ -80,7 +80,7 @@ print(json.dumps([keras.config.backend(), [str(w.message) for w in caught if "KE
 
 
 def with_settings(program, tmp_path, json_backend="tensorflow", **environment):
-    (tmp_path / "keras.json").write_text('{"backend": "%s"}' % json_backend)
+    (tmp_path / "keras.json").write_text(json.dumps({"backend": json_backend}))
     inherited = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     environment = {**inherited, "KERAS_HOME": str(tmp_path), **environment}
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
