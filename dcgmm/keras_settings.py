@@ -5,6 +5,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -72,16 +73,29 @@ def in_float32(arguments: Mapping[str, Any], what: str) -> dict[str, Any]:
         ValueError: if another dtype is asked for in them.
 
     Example:
-        >>> in_float32({"name": "a"}, "GMM")
-        {'name': 'a', 'dtype': 'float32'}
+        >>> in_float32({"name": "a"}, "GMM")["dtype"].name
+        'float32'
         >>> in_float32({"dtype": "mixed_float16"}, "GMM")
         Traceback (most recent call last):
         ValueError: GMM: dtype must be float32, received 'mixed_float16': a DCGMM works in float32 alone
     """
     dtype = arguments.get("dtype")
-    if dtype is not None and _policy_name(dtype) != "float32":
+    if dtype is None:
+        return {**arguments, "dtype": _float32()}
+    if _policy_name(dtype) != "float32":
         raise ValueError(f"{what}: dtype must be float32, received {dtype!r}: a DCGMM works in float32 alone")
-    return {**arguments, "dtype": "float32"}
+    return dict(arguments)
+
+
+def _float32():
+    """Return one policy for all layers, the process's own if it is float32, because files note what layers share."""
+    policy = importlib.import_module("keras").config.dtype_policy()
+    return policy if policy.name == "float32" else _own_policy()
+
+
+@cache
+def _own_policy():
+    return importlib.import_module("keras").DTypePolicy("float32")
 
 
 def _policy_name(dtype):

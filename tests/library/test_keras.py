@@ -489,3 +489,10 @@ def test_a_mask_hides_the_values_below_it():
     x = np.where(np.indices((3, 14, 14, 1))[1] < 3, 9.0, images(3))
     with pytest.raises(ValueError, match="126 pixel.*nan at index"):
         small_model().score_samples(np.ma.masked_greater(x, 1.0))
+
+
+def test_files_are_equal_whatever_precision_the_process_is_set_to(another_policy, tmp_path):
+    DCGMM.from_spec(SPEC, (14, 14, 1)).save(tmp_path / "other.keras")
+    keras.config.set_dtype_policy("float32")
+    DCGMM.from_spec(SPEC, (14, 14, 1)).save(tmp_path / "usual.keras")
+    assert (tmp_path / "other.keras").read_bytes() == (tmp_path / "usual.keras").read_bytes()
