@@ -1,4 +1,4 @@
-"""In-painting of damaged images (Sec. II-B5), and which positions and pixels a damage touches."""
+"""In-painting of damaged images (Sec. II-B5) and missing pixels; which positions and pixels a damage touches."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,22 +23,38 @@ def inpaint(model: keras.Model, x: Any, mask: Any = None, c: float = 1.0, **opti
     """
     images = model.expected.images(x).numpy()
     number("c", c)
-    if mask is None:
-        damaged = _outlying_positions(model, images, c)
-        replaced = covered_pixels(model.stack, damaged[0])
-    else:
+    missing = np.isnan(images)
+    incomplete = [share > 0 for share in damaged_share(model.stack, missing.any(axis=-1))]
+    if mask is not None:
         replaced = _pixels_of_mask(mask, images)
         damaged = [share > 0 for share in damaged_share(model.stack, replaced)]
+    elif missing.any():
+        replaced, damaged = np.zeros(images.shape[:3], bool), [np.zeros_like(positions) for positions in incomplete]
+    else:
+        damaged = _outlying_positions(model, images, c)
+        replaced = covered_pixels(model.stack, damaged[0])
     activities = model.all_responsibilities(images)
 
     def fuse(layer, control, part):
-        """Let inliers keep their activities and outliers take the signal from above (Eq. 9)."""
+        """Return the signal of each position: activities, the signal from above (Eq. 9), or both (missing pixels)."""
+        own = activities[layer][part]
         if layer == len(activities) - 1:
             return control
-        return tf.where(damaged[layer][part][..., None], control, activities[layer][part])
+        signal = tf.where(incomplete[layer][part][..., None], _posterior(control, own), own)
+        return tf.where(damaged[layer][part][..., None], control, signal)
 
     drawn, _ = model.descent.run(tf.constant(activities[-1]), SamplingOptions(**options), fuse=fuse)
-    return np.where(replaced[..., None], drawn, images)
+    return np.where(replaced[..., None] | missing, drawn, images)
+
+
+def _posterior(control, activities):
+    """Return the weights of components by what is seen at a position and by the signal from above: their product.
+
+    The activities are p(component | seen pixels), and the signal stands for p(component | layer above). Where the two
+    exclude each other, the activities count.
+    """
+    product = tf.nn.relu(control) * activities
+    return tf.where(tf.reduce_sum(product, -1, keepdims=True) > 0, product, activities)
 
 
 def _outlying_positions(model, images, c):

@@ -341,16 +341,41 @@ class GMM(keras.layers.Layer):
         """The weights π = softmax(ξ), an array (K,), or (h, w, K) if they are not shared; they sum to 1 over K."""
         return tf.nn.softmax(self.xi.value).numpy()
 
-    def log_scores(self, inputs: tf.Tensor, folding: Folding | None = None) -> tf.Tensor:
+    def log_scores(
+        self, inputs: tf.Tensor, folding: Folding | None = None, missing: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Return l_k of every position, without the constant −D/2·log 2π, a tensor (N, H', W', K).
 
         The expanded square, l_k = Σ_d (μ s²)_kd x_d − ½ Σ_d s²_kd x_d² + const_k, needs only two matrix products. If
         the windows of a folding overlap, it needs one convolution, and no copy of the windows.
 
+        Where features are missing, l_k is the marginal of the seen ones: the sum runs over the seen d alone. Then
+        `log_likelihood` is the marginal log-likelihood: each missing feature takes its −½·log 2π with it.
+
         Args:
             inputs: the input of this layer (N, H, W, D), or the input of `folding` (N, H, W, C) if it is given.
             folding: the `Folding` between `inputs` and this layer. Default None.
+            missing: 1 where an element of `inputs` is missing, else 0, of the same shape; `inputs` must be 0 there.
+                Default None: none is missing.
         """
+        scores = self._complete_log_scores(inputs, folding)
+        if missing is None:
+            return scores
+        return scores - tf.cond(
+            tf.reduce_any(missing > 0),
+            lambda: self._scores_of_missing(missing, folding),
+            lambda: tf.zeros_like(scores),
+        )
+
+    def _scores_of_missing(self, missing, folding):
+        """Return what missing features, set to 0, contribute to the log scores, and to the constant in front."""
+        contribution = tf.math.log(self.s) - 0.5 * tf.square(self.s * self.mu) - 0.5 * math.log(2 * math.pi)
+        if folding is not None:
+            missing = folding(missing)
+        subscripts = "nhwd,kd->nhwk" if self.shared else "nhwd,hwkd->nhwk"
+        return tf.einsum(subscripts, missing, contribution)
+
+    def _complete_log_scores(self, inputs, folding):
         precision = tf.square(self.s)
         linear, quadratic = precision * self.mu, -0.5 * precision
         constant = tf.nn.log_softmax(self.xi) + tf.reduce_sum(tf.math.log(self.s) + quadratic * tf.square(self.mu), -1)

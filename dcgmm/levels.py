@@ -29,11 +29,19 @@ class Level:
     lower: tuple[keras.layers.Layer, ...] = ()
     folding: Folding | None = None
 
-    def log_scores(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Return the log scores (N, h, w, K) of the GMM layer for the level's input (N, H, W, C)."""
+    def log_scores(self, inputs: tf.Tensor, missing: tf.Tensor | None = None) -> tf.Tensor:
+        """Return the log scores (N, h, w, K) of the GMM layer for the level's input (N, H, W, C).
+
+        Args:
+            inputs: the level's input.
+            missing: 1 where an element of the input is missing, else 0, of the same shape; the input is 0 there.
+                Default None: none is missing.
+        """
         for layer in self.lower:
             inputs = layer(inputs)
-        return self.gmm.log_scores(inputs, self.folding)
+            if missing is not None:  # an output is missing if any input that it is computed from is missing
+                missing = tf.cast(layer(missing) > 0, missing.dtype)
+        return self.gmm.log_scores(inputs, self.folding, missing)
 
     @property
     def windows(self) -> tuple[keras.layers.Layer, ...]:

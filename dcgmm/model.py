@@ -16,6 +16,7 @@ from dcgmm.architectures import layers_from_spec, resolve, table_of_layers
 from dcgmm.arguments import nearest, positive_integer, shown, truth
 from dcgmm.layers import GMM, LinearClassifier
 from dcgmm.levels import pair_levels
+from dcgmm.missing import seen_and_missing
 from dcgmm.outliers import Moments, OutlierDetection
 from dcgmm.sharpening import Sharpening
 from dcgmm.training import NOT_COUNTED, TrainingLoop
@@ -186,11 +187,12 @@ class DCGMM(OutlierDetection, TrainingLoop):
         layers = [keras.saving.deserialize_keras_object(layer) for layer in config["layers"]]
         return cls(**{**config, "layers": layers})
 
-    def climb(self, x: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+    def climb(self, x: tf.Tensor, complete: bool = False) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Return each GMM layer's log scores (N, h, w, K), from the lowest, and the top layer's output, for images x.
 
-        The output is the classifier's logits, or without a classifier the top responsibilities. Gradients stop between
-        the layers: for each layer, its input counts as data.
+        Where pixels are missing (NaN), the lowest scores are those of the seen pixels. With `complete`, no pixel may be
+        missing, which saves the time of looking. The output is the classifier's logits, or without a classifier the top
+        responsibilities. Gradients stop between the layers: for each layer, its input counts as data.
 
         Example:
             >>> scores, output = DCGMM.from_spec("2L-c").climb(tf.zeros((3, 28, 28, 1)))
@@ -198,8 +200,10 @@ class DCGMM(OutlierDetection, TrainingLoop):
             ([(3, 11, 11, 25), (3, 1, 1, 36)], (3, 1, 1, 36))
         """
         scores = []
+        x, missing = (x, None) if complete else seen_and_missing(x)
         for level in self.levels:
-            scores.append(level.log_scores(x))
+            scores.append(level.log_scores(x, missing))
+            missing = None  # responsibilities have no gaps
             x = tf.nn.softmax(tf.stop_gradient(scores[-1]))
         return scores, x if self.classifier is None else self.classifier(x)
 
@@ -220,8 +224,12 @@ class DCGMM(OutlierDetection, TrainingLoop):
     def log_likelihood(self, x: Any, layer: int | None = None, batch_size: int | None = None) -> np.ndarray:
         """Return log p of each position of a GMM layer's input (Eq. 3), in nats.
 
+        Where pixels are missing, it is the log of the marginal density of the seen ones: exact in the lowest layer,
+        where it compares only images with as many seen pixels at a position. The layers above see complete
+        responsibilities, so their values compare all images.
+
         Args:
-            x: images (N, H, W, C).
+            x: images (N, H, W, C). NaN: a pixel that was not observed.
             layer: which GMM layer, 0 the lowest. Default: the top one. Above the lowest layer the density is one
                 over responsibilities, not over images.
             batch_size: images at a time. Default 500.
@@ -460,14 +468,19 @@ class DCGMM(OutlierDetection, TrainingLoop):
 
         The top layer draws from its activities (Eq. 8). Below, positions that are inliers keep their activities, and
         outliers take the control signal from above (Eq. 9; the paper's sentence before it says the reverse). With a
-        mask, all pixels outside it are returned as they came. Without a mask, pixels that only inlier positions of the
-        lowest GMM layer cover are returned as they came, but damage that looks ordinary cannot be found: a black hole
-        in a black background is more likely than most strokes.
+        mask, all pixels outside it are returned as they came. If pixels are missing (NaN), no mask is needed: exactly
+        these are filled in, a position that sees only some of its pixels weighs its components by these pixels and by
+        the signal from above, and the model does not look for other damage.
+
+        Without a mask and missing pixels, pixels that only inlier positions of the lowest GMM layer cover are returned
+        as they came, but damage that looks ordinary cannot be found: a black hole in a black background is more likely
+        than most strokes.
 
         Args:
-            x: damaged images (N, H, W, C).
-            mask: where they are damaged, boolean (N, H, W) or (H, W), or 1 and 0 for True and False. Default None: the
-                model finds the damage.
+            x: damaged images (N, H, W, C). NaN: a missing pixel.
+            mask: where they are damaged, boolean (N, H, W) or (H, W), or 1 and 0 for True and False. The model sees the
+                pixels there, but replaces them, in addition to the missing ones. Default None: the model finds the
+                damage, if no pixel is missing.
             c: the c of Eq. 6, used without a mask; with a smaller c, more positions count as damaged. Default 1.
             **options: top_s, noise, noise_at_bound, sharpening, seed and merge_prior, as in `sample`.
 
@@ -475,9 +488,9 @@ class DCGMM(OutlierDetection, TrainingLoop):
             An array (N, H, W, C).
 
         Raises:
-            RuntimeError: without a mask, before `fit` or `calibrate`.
-            ValueError: without a mask, if the first filter covers the whole image, because no part can be trusted then;
-                if the images or the mask do not fit, or an argument is out of its range.
+            RuntimeError: without a mask and missing pixels, before `fit` or `calibrate`.
+            ValueError: likewise, if the first filter covers the whole image, because no part can be trusted then; if
+                the images or the mask do not fit, or an argument is out of its range.
             TypeError: if there is no argument of such a name.
 
         Example:

@@ -42,6 +42,7 @@ class TrainingLoop(keras.Model):
         self._trackers = [keras.metrics.Mean(name, dtype="float32") for name in names]
         accuracy = keras.metrics.SparseCategoricalAccuracy
         self._accuracy = accuracy("accuracy", dtype="float32") if self.classifier else None
+        self._complete = False  # whether the images of this training are known to have no missing pixels
         self._phase_gate = tf.Variable(1.0, trainable=False)
         self._start_gates = [tf.Variable(1.0, trainable=False) for _ in self.gmm_layers]
 
@@ -117,8 +118,9 @@ class TrainingLoop(keras.Model):
         Args:
             x: images (N, H, W, C), or batches of them: a `tf.data.Dataset`, a `keras.utils.PyDataset`, or an iterable
                 that can be read several times, such as a data loader. Pixels should be in [0, 1]; a warning says where
-                they seem to be on another scale. Booleans count as 0 and 1, and the hidden pixels of a masked array as
-                missing.
+                they seem to be on another scale. Booleans count as 0 and 1. NaN, and what a masked array hides: a pixel
+                that was not observed; the lowest layer then learns by the gradient of the marginal density of the seen
+                pixels.
             y: class labels (N,), integers from 0, needed with a `LinearClassifier` and not accepted without. Batches
                 have their labels in them, as pairs (images, labels).
             epochs: how often each image is used. Default 25.
@@ -188,10 +190,12 @@ class TrainingLoop(keras.Model):
         """Return the stream of batches, the variable of an array's order, and the steps that Keras has to count."""
         if streams.is_stream(x):
             stream = self.expected.stream(x, y)
+            self._expect_complete(False)
             steps = loop_arguments.check_steps(stream, steps, "steps_per_epoch")
             check_batch_size(stream, batch_size)
             return stream, None, steps
         images = self.expected.images(x)
+        self._expect_complete(not tf.reduce_any(tf.math.is_nan(images)))
         warn_of_narrow_data(images, self.gmm_layers[0].max_precision)
         tensors = (images, *self.expected.labels(y, len(images)))
         order = tf.Variable(self._shuffled(len(images), epoch=0), trainable=False)
@@ -231,6 +235,12 @@ class TrainingLoop(keras.Model):
                 f"training was stopped before its annealing had ended: {state}, so neighbouring components still learn "
                 "alike; be more patient, or anneal faster (a larger `rate` of the annealing)"
             )
+
+    def _expect_complete(self, complete):
+        """Say whether images are complete; Keras compiles this into its training function, so it is made anew."""
+        if complete != self._complete:
+            self._complete = bool(complete)
+            self.train_function = None
 
     def _execute(self, steps):
         """Set the steps of an execution; Keras compiles them into its functions, so these are made anew."""
@@ -335,6 +345,8 @@ class TrainingLoop(keras.Model):
         """
         loop_arguments.check_weights({"class_weight": class_weight, "sample_weight": sample_weight})
         batch = self._checked_batch("train_on_batch", x, y, return_dict)
+        if self._complete and tf.reduce_any(tf.math.is_nan(batch[0])):
+            self._expect_complete(False)
         if float(self.moments[0].count):
             for moments in self.moments:
                 moments.reset()
@@ -391,7 +403,7 @@ class TrainingLoop(keras.Model):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             parts, sizes = parallel.cut(x, self.n_parts)
-            scores, outputs = zip(*map(self.climb, parts), strict=True)
+            scores, outputs = zip(*(self.climb(part, self._complete) for part in parts), strict=True)
             output = parallel.join(outputs, sizes)
             by_layer = zip(self.annealings, *scores, strict=True)
             objectives = [parallel.mean([a.objective(part) for part in of_parts], sizes) for a, *of_parts in by_layer]

@@ -80,7 +80,7 @@ class ExpectedInput:
     n_classes: int | None = None
 
     def images(self, x: Any, name: str = "x") -> tf.Tensor:
-        """Return images (N, H, W, C) as a float32 tensor.
+        """Return images (N, H, W, C) as a float32 tensor; missing pixels are NaN.
 
         It warns of pixels that seem to be on another scale than [0, 1]: integers beyond ±1, images without negative
         pixels and with some beyond 1.5, and pixels beyond ±32, whose likelihoods lose precision.
@@ -90,7 +90,7 @@ class ExpectedInput:
             name: how the caller's argument is called, for messages. Default "x".
 
         Raises:
-            ValueError: if x is of another kind or shape, there are no images, or a pixel is not finite or too large.
+            ValueError: if x is of another kind or shape, there are no images, or a pixel is infinite or too large.
         """
         return self._images(x, name, warn)
 
@@ -205,9 +205,10 @@ class ExpectedInput:
         if not x.shape[1:].is_fully_defined():
             return tf.constant(True)
         values = tf.cast(x, tf.float32)
-        sound = tf.reduce_all(tf.abs(values) <= (1 if x.dtype.is_integer else LARGEST_UNSCALED))
+        # Comparisons with NaN, a missing pixel, are false.
+        sound = ~tf.reduce_any(tf.abs(values) > (1 if x.dtype.is_integer else LARGEST_UNSCALED))
         if not x.dtype.is_integer:
-            sound |= tf.reduce_all(tf.abs(values) <= COMFORTABLE_MAGNITUDE) & tf.reduce_any(values < 0)
+            sound |= ~tf.reduce_any(tf.abs(values) > COMFORTABLE_MAGNITUDE) & tf.reduce_any(values < 0)
         for y in labels:
             y = tf.cast(y, tf.int64)
             fits = tf.equal(tf.shape(y), tf.shape(x)[:1])
@@ -356,20 +357,20 @@ def _numbers(x: Any, name: str, expected: str) -> Any:
 
 
 def _check_values(images: tf.Tensor, limit: float, name: str) -> float:
-    """Return the largest absolute value of some images.
+    """Return the largest absolute value of some images; missing pixels, NaN, do not count.
 
     Raises:
-        ValueError: if a pixel is not finite, or beyond the limit.
+        ValueError: if a pixel is infinite, or beyond the limit.
     """
     magnitude = tf.abs(images)
-    bad = tf.where(~(magnitude <= limit))
+    bad = tf.where(magnitude > limit)
     if len(bad):
         first = tuple(int(i) for i in bad[0])
         raise ValueError(
-            f"{name}: {len(bad)} pixel(s) are not finite or beyond ±{limit:g}: the first is {float(images[first])} at "
+            f"{name}: {len(bad)} pixel(s) are infinite or beyond ±{limit:g}: the first is {float(images[first])} at "
             f"index {first} (image, row, column, channel)"
         )
-    return float(tf.reduce_max(magnitude))
+    return float(tf.reduce_max(tf.where(tf.math.is_nan(images), 0.0, magnitude)))
 
 
 def _doubt_of_scale(images: tf.Tensor, largest: float, integers: bool) -> str | None:
@@ -378,10 +379,10 @@ def _doubt_of_scale(images: tf.Tensor, largest: float, integers: bool) -> str | 
         return f"pixels of up to {largest:g} lose precision in float32: scale the images to [0, 1]{_divisor(largest)}"
     if integers and largest > 1:
         return f"integer pixels of up to {largest:g}, but images in [0, 1] are expected: scale them{_divisor(largest)}"
-    if largest > LARGEST_UNSCALED and tf.reduce_min(images) >= 0:
+    if largest > LARGEST_UNSCALED and not tf.reduce_any(images < 0):
         return (
-            f"pixels from {float(tf.reduce_min(images)):g} to {largest:g}, but images in [0, 1] are expected: divide "
-            "them by the largest possible pixel (255 for bytes)"
+            f"pixels from 0 or more to {largest:g}, but images in [0, 1] are expected: divide them by the largest "
+            "possible pixel (255 for bytes)"
         )
     return None
 
