@@ -6,6 +6,10 @@ import os
 # setting has an effect only before TensorFlow is imported.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+from dcgmm.keras_settings import use_tensorflow
+
+use_tensorflow()
+
 from dcgmm.architectures import ARCHITECTURES
 from dcgmm.datasets import load_dataset
 from dcgmm.layers import GMM, Folding, LinearClassifier, MaxPooling

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dcgmm.keras_settings import in_float32
+
 
 @keras.saving.register_keras_serializable("dcgmm")
 class Annealing(keras.layers.Layer):
@@ -52,7 +54,7 @@ class Annealing(keras.layers.Layer):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(name=name, **kwargs)
+        super().__init__(name=name, **in_float32(kwargs, "Annealing"))
         side = math.isqrt(n_components)
         if side * side != n_components:
             raise ValueError(

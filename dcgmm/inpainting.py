@@ -7,8 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dcgmm.arguments import number, refusal, shown
 from dcgmm.layers import GMM, Folding, MaxPooling
 from dcgmm.sampling import SamplingOptions
+from dcgmm.validation import warn
 
 
 def inpaint(model: keras.Model, x: Any, mask: Any = None, c: float = 1.0, **options: Any) -> np.ndarray:
@@ -20,6 +22,7 @@ def inpaint(model: keras.Model, x: Any, mask: Any = None, c: float = 1.0, **opti
         (2, 28, 28, 1)
     """
     images = model.expected.images(x).numpy()
+    number("c", c)
     missing = np.isnan(images)
     incomplete = [share > 0 for share in damaged_share(model.stack, missing.any(axis=-1))]
     if mask is not None:
@@ -66,10 +69,30 @@ def _outlying_positions(model, images, c):
 
 
 def _pixels_of_mask(mask, images):
-    mask = np.asarray(mask, bool)
-    if mask.shape not in (images.shape[:3], images.shape[1:3]):
-        raise ValueError(f"mask must be of shape {images.shape[:3]} or {images.shape[1:3]}, is {mask.shape}")
-    return np.broadcast_to(mask, images.shape[:3])
+    """Return where images (N, H, W, C) are damaged, boolean (N, H, W)."""
+    expected = f"boolean of shape {images.shape[:3]} or {images.shape[1:3]}"
+    try:
+        given = np.asarray(mask)
+    except (ValueError, TypeError):
+        raise refusal("mask", expected, mask) from None
+    if given.shape not in (images.shape[:3], images.shape[1:3]):
+        hint = (
+            ": it needs no axis for the channels" if given.shape[:-1] in (images.shape[:3], images.shape[1:3]) else ""
+        )
+        raise ValueError(
+            f"mask must be of shape {images.shape[:3]} or {images.shape[1:3]}, is {given.shape}, received {shown(mask)}"
+            f"{hint}"
+        )
+    if given.dtype.kind not in "biuf" or np.ma.is_masked(mask):
+        raise refusal("mask", expected, mask)
+    if np.any(other := (given != 0) & (given != 1)):
+        raise ValueError(
+            f"mask must be True or False, or 1 or 0, at each pixel, received {given[other].flat[0]} among them"
+        )
+    damaged = given.astype(bool)
+    if not damaged.any():
+        warn("mask has no damaged pixel, so the images come back as they are")
+    return np.broadcast_to(damaged, images.shape[:3])
 
 
 def damaged_share(layers: Sequence[keras.layers.Layer], mask: np.ndarray) -> list[np.ndarray]:

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dcgmm.keras_settings import in_float32
+
 MAX_PRECISION = 20.0
 MIN_SCALE = 1e-3
 INVERSES = ("one-hot", "log-probabilities")  # The two ways down of a classifier; the first is the default.
@@ -31,7 +33,7 @@ class _Window(keras.layers.Layer):
     """A window that slides over the input plane: the base of Folding and MaxPooling."""
 
     def __init__(self, size: int | Sequence[int], strides: int | Sequence[int], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**in_float32(kwargs, type(self).__name__))
         self.size = _pair(size, f"the filter size of {self.name}")
         self.strides = _pair(strides, f"the strides of {self.name}")
 
@@ -259,7 +261,7 @@ class GMM(keras.layers.Layer):
         shared: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**in_float32(kwargs, type(self).__name__))
         if not isinstance(n_components, int) or n_components < 1:
             raise ValueError(f"{self.name}: n_components must be a positive integer, received {n_components!r}")
         start = max_precision if start_precision is None else start_precision
@@ -492,7 +494,7 @@ class LinearClassifier(keras.layers.Layer):
     letter = "C"
 
     def __init__(self, n_classes: int, inverse: str = "one-hot", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**in_float32(kwargs, type(self).__name__))
         if not isinstance(n_classes, int) or n_classes < 2:
             raise ValueError(f"{self.name}: n_classes must be an integer of at least 2, received {n_classes!r}")
         self.n_classes = n_classes

@@ -2,7 +2,8 @@
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Self
 
 import keras
@@ -12,6 +13,7 @@ import tensorflow as tf
 from dcgmm import inpainting, parallel, sampling, saving
 from dcgmm.annealing import Annealing
 from dcgmm.architectures import layers_from_spec, resolve, table_of_layers
+from dcgmm.arguments import nearest, positive_integer, shown, truth
 from dcgmm.layers import GMM, LinearClassifier
 from dcgmm.levels import pair_levels
 from dcgmm.missing import seen_and_missing
@@ -77,7 +79,7 @@ class DCGMM(OutlierDetection, TrainingLoop):
         start_delay: float = 0.0,
         name: str = "dcgmm",
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         layers = list(layers)
         self.classifier = layers[-1] if layers and isinstance(layers[-1], LinearClassifier) else None
         gmm_part = layers[:-1] if self.classifier else layers
@@ -210,11 +212,16 @@ class DCGMM(OutlierDetection, TrainingLoop):
         scores, output = self.climb(x)
         return [*(g.log_likelihood(s) for g, s in zip(self.gmm_layers, scores, strict=True)), output]
 
+    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> tf.Tensor:
+        """Return `call`'s result for images, which are checked as in `predict`, or for a tensor in a graph."""
+        symbolic = isinstance(x, keras.KerasTensor) or not tf.executing_eagerly()
+        return super().__call__(x if symbolic else self.expected.images(x), *args, **kwargs)
+
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """Return the top layer's output: responsibilities (N, h, w, K), or a classifier's logits (N, classes)."""
-        return self._side_by_side(lambda part: [self.climb(part)[1]], x)[0]
+        return self._side_by_side(lambda part: [self.climb(part)[1]], tf.cast(x, tf.float32))[0]
 
-    def log_likelihood(self, x: Any, layer: int | None = None, batch_size: int = 500) -> np.ndarray:
+    def log_likelihood(self, x: Any, layer: int | None = None, batch_size: int | None = None) -> np.ndarray:
         """Return log p of each position of a GMM layer's input (Eq. 3), in nats.
 
         Where pixels are missing, it is the log of the marginal density of the seen ones: exact in the lowest layer,
@@ -240,7 +247,7 @@ class DCGMM(OutlierDetection, TrainingLoop):
         index = self._gmm_index(layer)
         return self.log_likelihoods(x, batch_size)[index]
 
-    def log_likelihoods(self, x: Any, batch_size: int = 500) -> list[np.ndarray]:
+    def log_likelihoods(self, x: Any, batch_size: int | None = None) -> list[np.ndarray]:
         """Return `log_likelihood` of every GMM layer, from the lowest, a list of arrays (N, h, w), in one pass.
 
         Example:
@@ -249,7 +256,7 @@ class DCGMM(OutlierDetection, TrainingLoop):
         """
         return self._in_batches(self._likelihoods, x, batch_size)
 
-    def score_samples(self, x: Any, batch_size: int = 500) -> np.ndarray:
+    def score_samples(self, x: Any, batch_size: int | None = None) -> np.ndarray:
         """Return the mean log-likelihood of the top layer's positions, an array (N,), in nats.
 
         Example:
@@ -258,7 +265,7 @@ class DCGMM(OutlierDetection, TrainingLoop):
         """
         return self.log_likelihood(x, batch_size=batch_size).mean(axis=(1, 2))
 
-    def responsibilities(self, x: Any, layer: int | None = None, batch_size: int = 500) -> np.ndarray:
+    def responsibilities(self, x: Any, layer: int | None = None, batch_size: int | None = None) -> np.ndarray:
         """Return the responsibilities (Eq. 4) of a GMM layer (default: the top one), an array (N, h, w, K).
 
         Example:
@@ -269,7 +276,7 @@ class DCGMM(OutlierDetection, TrainingLoop):
         index = self._gmm_index(layer)
         return self._in_batches(lambda batch: [self._all_responsibilities(batch)[index]], x, batch_size)[0]
 
-    def all_responsibilities(self, x: Any, batch_size: int = 500) -> list[np.ndarray]:
+    def all_responsibilities(self, x: Any, batch_size: int | None = None) -> list[np.ndarray]:
         """Return `responsibilities` of every GMM layer, from the lowest, a list of arrays (N, h, w, K), in one pass.
 
         Example:
@@ -278,7 +285,7 @@ class DCGMM(OutlierDetection, TrainingLoop):
         """
         return self._in_batches(self._all_responsibilities, x, batch_size)
 
-    def predict_clusters(self, x: Any, batch_size: int = 500) -> np.ndarray:
+    def predict_clusters(self, x: Any, batch_size: int | None = None) -> np.ndarray:
         """Return the most responsible component of the top layer, an array (N,) of integers.
 
         Where the top layer has several positions, their mean responsibility decides.
@@ -289,7 +296,7 @@ class DCGMM(OutlierDetection, TrainingLoop):
         """
         return self.responsibilities(x, batch_size=batch_size).mean(axis=(1, 2)).argmax(axis=-1)
 
-    def count_weights(self, x: Any, batch_size: int = 500) -> None:
+    def count_weights(self, x: Any, batch_size: int | None = None) -> None:
         r"""Set π of the top GMM layer to its mean responsibility over images x: one M-step of EM.
 
         π_k = 1/(N·h·w) Σ γ_k, over images and positions; over images only, if the mixtures are not shared.
@@ -302,12 +309,12 @@ class DCGMM(OutlierDetection, TrainingLoop):
         change, and a classifier has learned with the weights as they are (notebook 13-deviations).
 
         Args:
-            x: images (N, H, W, C), usually the training images, or a `tf.data.Dataset` of batches of them that can be
-                read twice.
-            batch_size: images at a time. Default 500.
+            x: images (N, H, W, C), usually the training images, or batches of them that can be read twice, as in `fit`.
+            batch_size: images at a time; of batches it must be their size. Default 500.
 
         Raises:
-            ValueError: if the images do not fit, or a LinearClassifier has learned from the present weights.
+            ValueError: if the images do not fit or have no end, or a LinearClassifier has learned from the present
+                weights.
 
         Example:
             >>> from dcgmm import load_pretrained, load_dataset
@@ -322,8 +329,8 @@ class DCGMM(OutlierDetection, TrainingLoop):
         self.count_weights_of(batches)
         self.gather_moments(batches)
 
-    def count_weights_of(self, batches: tf.data.Dataset) -> None:
-        """Set π of the top GMM layer by a data set of checked batches; each batch is a tuple with the images first."""
+    def count_weights_of(self, batches: Iterable[tuple[tf.Tensor, ...]]) -> None:
+        """Set π of the top GMM layer by checked batches; each batch is a tuple with the images first."""
         top = self.gmm_layers[-1]
         axes = (0, 1, 2) if top.shared else 0
         by_batch = [np.sum(self._all_responsibilities(x)[-1], axes, "float64") for x, *_ in batches]
@@ -353,13 +360,16 @@ class DCGMM(OutlierDetection, TrainingLoop):
         return parallel.n_parts() if products >= MIN_PRODUCTS and self._n_devices == 1 else 1
 
     def _gmm_index(self, layer):
-        index = len(self.gmm_layers) - 1 if layer is None else layer
-        if not 0 <= index < len(self.gmm_layers):
-            raise ValueError(f"layer must be between 0 and {len(self.gmm_layers) - 1}, received {layer!r}")
-        return index
+        top = len(self.gmm_layers) - 1
+        if layer is None:
+            return top
+        if not isinstance(layer, int | np.integer) or isinstance(layer, bool) or not 0 <= layer <= top:
+            raise ValueError(f"layer must be between 0 and {top}, received {shown(layer)}")
+        return int(layer)
 
     def _in_batches(self, function, x, batch_size):
         """Return a list of arrays for images x, from a function that returns such a list of tensors for a batch."""
+        batch_size = 500 if batch_size is None else positive_integer("batch_size", batch_size)
         x = self.expected.images(x)
         batches = [[part.numpy() for part in function(x[i : i + batch_size])] for i in range(0, len(x), batch_size)]
         return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
@@ -390,7 +400,7 @@ class DCGMM(OutlierDetection, TrainingLoop):
                 as in the authors' code. True gives the distribution as modelled.
             sharpening: a `Sharpening` for every Folding and MaxPooling layer, or a dict of them by layer name (as in
                 `summary`). Default None, off.
-            seed: an integer. Default None, a fresh one each time.
+            seed: an integer. Default None: a fresh one each time, whatever `keras.utils.set_random_seed` has set.
             merge_prior: whether control signals are multiplied by each layer's π (Sec. V). Default False.
             return_likelihoods: whether to return also the log-likelihoods before and after sharpening. Default False.
 
@@ -407,6 +417,7 @@ class DCGMM(OutlierDetection, TrainingLoop):
             (10, 28, 28, 1)
         """
         check_count(n)
+        truth("return_likelihoods", return_likelihoods)
         control = sampling.top_control(self.stack, n, labels)
         if labels is not None:
             top_s = 1 if top_s is None else top_s
@@ -433,7 +444,8 @@ class DCGMM(OutlierDetection, TrainingLoop):
             An array (N, n, H, W, C).
 
         Raises:
-            ValueError: if an argument is out of its range.
+            ValueError: if the templates do not fit, or an argument is out of its range.
+            TypeError: if there is no argument of such a name.
 
         Example:
             >>> from dcgmm import load_pretrained
@@ -442,7 +454,9 @@ class DCGMM(OutlierDetection, TrainingLoop):
             (2, 3, 28, 28, 1)
         """
         check_count(n)
-        if layer == len(self.gmm_layers):
+        _check_options("variants", options)
+        x = self.expected.images(x)
+        if layer == len(self.gmm_layers) and not isinstance(layer, bool):
             return self.sample(len(x) * n, **options).reshape(len(x), n, *self.image_shape)
         index = self._gmm_index(layer)
         activities = np.repeat(self.responsibilities(x, layer=index), n, axis=0)
@@ -464,8 +478,9 @@ class DCGMM(OutlierDetection, TrainingLoop):
 
         Args:
             x: damaged images (N, H, W, C). NaN: a missing pixel.
-            mask: where they are damaged, boolean (N, H, W) or (H, W). The model sees the pixels there, but replaces
-                them, in addition to the missing ones. Default None: the model finds the damage, if no pixel is missing.
+            mask: where they are damaged, boolean (N, H, W) or (H, W), or 1 and 0 for True and False. The model sees the
+                pixels there, but replaces them, in addition to the missing ones. Default None: the model finds the
+                damage, if no pixel is missing.
             c: the c of Eq. 6, used without a mask; with a smaller c, more positions count as damaged. Default 1.
             **options: top_s, noise, noise_at_bound, sharpening, seed and merge_prior, as in `sample`.
 
@@ -474,7 +489,9 @@ class DCGMM(OutlierDetection, TrainingLoop):
 
         Raises:
             RuntimeError: without a mask and missing pixels, before `fit` or `calibrate`.
-            ValueError: likewise, if the first filter covers the whole image: no part can be trusted then.
+            ValueError: likewise, if the first filter covers the whole image, because no part can be trusted then; if
+                the images or the mask do not fit, or an argument is out of its range.
+            TypeError: if there is no argument of such a name.
 
         Example:
             >>> from dcgmm import load_pretrained
@@ -483,6 +500,7 @@ class DCGMM(OutlierDetection, TrainingLoop):
             >>> load_pretrained("2L-c", "mnist").inpaint(np.zeros((2, 28, 28, 1)), mask, seed=0).shape
             (2, 28, 28, 1)
         """
+        _check_options("inpaint", options)
         return inpainting.inpaint(self, x, mask, c, **options)
 
     def summary(self, print_fn: Callable[[str], Any] = print, **kwargs: Any) -> None:
@@ -492,5 +510,42 @@ class DCGMM(OutlierDetection, TrainingLoop):
         print_fn(table_of_layers(self.stack, self.image_shape))
 
     def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
-        """Save as Keras does, but a `.keras` file is never incomplete, and equal models give equal bytes."""
+        """Save as Keras does, but a `.keras` file is never incomplete, and equal models give equal bytes.
+
+        Args:
+            filepath: a path that ends in `.keras`.
+            overwrite: whether an existing file is replaced. Default True.
+            **kwargs: as in `keras.Model.save`.
+
+        Raises:
+            FileExistsError: if the file exists and is not to be replaced; nobody is asked.
+            ValueError: if the path does not end in `.keras`.
+            FileNotFoundError: if its folder does not exist.
+        """
         saving.save(super().save, filepath, overwrite, **kwargs)
+
+    def save_weights(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
+        """Save the weights alone, as Keras does.
+
+        Args:
+            filepath: a path that ends in `.weights.h5`.
+            overwrite: whether an existing file is replaced. Default True.
+            **kwargs: as in `keras.Model.save_weights`.
+
+        Raises:
+            FileExistsError: if the file exists and is not to be replaced; nobody is asked.
+            ValueError: if the path does not end in `.weights.h5`.
+            FileNotFoundError: if its folder does not exist.
+        """
+        path = saving.checked_path(filepath, (".weights.h5", ".weights.json"), overwrite)
+        super().save_weights(path, overwrite=True, **kwargs)
+
+
+def _check_options(method, given):
+    """Refuse an option of the way down that does not exist, and name the most similar one."""
+    names = [field.name for field in fields(sampling.SamplingOptions)]
+    for name in given:
+        if name not in names:
+            raise TypeError(
+                f"{method} has no argument {name!r}, but beside its own {', '.join(names)}{nearest(name, names)}"
+            )

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
+from dcgmm.keras_settings import in_float32
 from dcgmm.validation import ExpectedInput
 
 
@@ -27,7 +28,7 @@ class Moments(keras.layers.Layer):
     """
 
     def __init__(self, plane: Sequence[int], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**in_float32(kwargs, "Moments"))
         self.plane = tuple(plane)
         self.count = self._state("count", ())
         self.mean = self._state("mean", self.plane)
@@ -104,14 +105,14 @@ class OutlierDetection:
         """
         return self._standardised(x, layer, batch_size).mean(axis=(1, 2))
 
-    def calibrate(self, x: Any, batch_size: int = 500) -> None:
+    def calibrate(self, x: Any, batch_size: int | None = None) -> None:
         """Gather mean and variance of each layer's log-likelihood per position over images x (Sec. II-B2).
 
         `fit` does this at its end with the training images. Call it on a checkpoint that was saved during `fit`.
 
         Args:
-            x: images (N, H, W, C), or a `tf.data.Dataset` of batches of them.
-            batch_size: images at a time. Default 500.
+            x: images (N, H, W, C), or batches of them, as in `DCGMM.fit`.
+            batch_size: images at a time; of batches it must be their size. Default 500.
 
         Example:
             >>> from dcgmm import DCGMM

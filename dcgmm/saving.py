@@ -13,6 +13,7 @@ import keras
 
 from dcgmm import files
 from dcgmm.architectures import file_name
+from dcgmm.arguments import refusal, truth
 
 FOLDER = Path(__file__).parents[1] / "results" / "paper" / "models"
 
@@ -28,6 +29,11 @@ def save(
         overwrite: whether an existing file is replaced without a question. Default True.
         **kwargs: the other arguments of `keras.Model.save`.
 
+    Raises:
+        FileExistsError: if the file exists and is not to be replaced. Keras would ask on the standard input.
+        ValueError: if the path does not end in `.keras`.
+        FileNotFoundError: if its folder does not exist.
+
     Example:
         >>> import tempfile
         >>> layer = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, kernel_initializer="ones")])
@@ -37,16 +43,44 @@ def save(
         >>> (folder / "a.keras").read_bytes() == (folder / "b.keras").read_bytes()
         True
     """
-    path = Path(filepath)
-    if path.suffix != ".keras" or (path.exists() and not overwrite):
-        save_as_keras_does(filepath, overwrite=overwrite, **kwargs)
-        return
+    path = checked_path(filepath, (".keras",), overwrite)
     beside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         save_as_keras_does(beside, **kwargs)
         files.write_archive(path, _canonical_members(beside))
     finally:
         beside.unlink(missing_ok=True)
+
+
+def checked_path(filepath: Any, endings: tuple[str, ...], overwrite: Any) -> Path:
+    """Return the path of a file that may be written.
+
+    Args:
+        filepath: the path.
+        endings: the endings that its name may have.
+        overwrite: whether it may exist.
+
+    Raises:
+        FileExistsError: if it exists and may not.
+        ValueError: if it is no path, or has another ending.
+        FileNotFoundError: if its folder does not exist.
+
+    Example:
+        >>> checked_path("model.txt", (".keras",), True)
+        Traceback (most recent call last):
+        ValueError: filepath must be a path that ends in .keras, received 'model.txt', which is text
+    """
+    truth("overwrite", overwrite)
+    if not isinstance(filepath, str | os.PathLike) or not str(filepath).endswith(endings):
+        raise refusal("filepath", f"a path that ends in {' or '.join(endings)}", filepath)
+    path = Path(filepath)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"filepath: there is no folder {path.parent} to save {path.name} in: make it first")
+    if path.is_dir():
+        raise ValueError(f"filepath must be a file, received the folder {path}")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"filepath: {path} exists, and overwrite=False was given: choose another name, or True")
+    return path
 
 
 def _canonical_members(path):
@@ -74,13 +108,23 @@ def load_pretrained(name: str, dataset: str, classes: str = "all") -> keras.Mode
         A `DCGMM`.
 
     Raises:
-        FileNotFoundError: if there is no such model; the message names the existing ones.
+        FileNotFoundError: if there is no such model, where the message names the existing ones; or if there is none at
+            all, because the models come with a checkout of the repository and not with an installed package.
+        ValueError: if an argument is no name, but a path or something else.
 
     Example:
         >>> model = load_pretrained("2L-c", "mnist")
         >>> model.sample(4, top_s=1, seed=0).shape
         (4, 28, 28, 1)
     """
+    for argument, value in {"name": name, "dataset": dataset, "classes": classes}.items():
+        if not isinstance(value, str) or not value.strip() or re.search(r"[/\\\0]|^\.", value):
+            raise refusal(argument, "a name, without slashes and without a dot at its start", value)
+    if not FOLDER.is_dir():
+        raise FileNotFoundError(
+            f"the committed models come with a checkout of the repository, but this dcgmm was installed without "
+            f"one, in {FOLDER.parents[2]}: clone the repository and install the package from there (see its README)"
+        )
     path = FOLDER / dataset / classes / f"{file_name(name)}.keras"
     if not path.exists():
         there = ", ".join(sorted(str(p.relative_to(FOLDER).with_suffix("")) for p in FOLDER.rglob("*.keras")))

@@ -11,11 +11,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from dcgmm.arguments import number, positive_integer, sizes
+from dcgmm.loop_arguments import known_names
 from dcgmm.model import DCGMM
+from dcgmm.validation import fill_masked
 
 # The largest σ that counts as annealed. With it the four nearest neighbours have 2 % of the weight of a component
 # itself, 4·exp(−1/2σ²); with σ = 0.5 they have 54 %.
 ANNEALED = 0.3
+# The options of `sample` that change the samples and not what is returned beside them.
+OF_SAMPLE = ("labels", "top_s", "noise", "noise_at_bound", "sharpening", "seed", "merge_prior")
 
 
 class DCGMMDensity(DensityMixin, BaseEstimator):
@@ -84,16 +89,18 @@ class DCGMMDensity(DensityMixin, BaseEstimator):
         """Train a new model on X, rows (n_samples, n_features) or images (n_samples, H, W, C), and return self.
 
         Args:
-            X: finite, dense numbers, which are cast to float32.
+            X: finite, dense numbers, which are cast to float32. What a masked array hides counts as missing, NaN.
             y: not used. Default None.
 
         Raises:
             ValueError: if the features of X do not fill an image, a filter is larger than the image, or an argument
                 is outside its range.
         """
-        for name in ("epochs", "batch_size", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, received {getattr(self, name)!r}")
+        positive_integer("epochs", self.epochs)
+        positive_integer("batch_size", self.batch_size)
+        number("learning_rate", self.learning_rate, above=0)
+        if self.image_shape is not None:
+            sizes("image_shape", self.image_shape, "(H, W, C)")
         x = self._images(X, reset=True)
         self.model_ = DCGMM.from_spec(self.spec, x.shape[1:], seed=self._seed(), annealing=self.annealing)
         self.model_.compile(learning_rate=self.learning_rate)
@@ -121,7 +128,13 @@ class DCGMMDensity(DensityMixin, BaseEstimator):
         return self.model_.score_samples(x)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Return the mean of `score_samples(X)`; y is not used."""
+        """Return the mean of `score_samples(X)`; y is not used.
+
+        A grid search over specifications of several depths compares densities of different things: of images for a
+        flat model, and of responsibilities, whose density is far larger, for a deep one. So it chooses the deep one
+        whatever the data are. Search over specifications with equal lower layers, or give `scoring` a function that
+        compares what you need, such as the log-likelihood of the lowest layer, `model_.log_likelihood(x, layer=0)`.
+        """
         return float(self.score_samples(X).mean(dtype="float64"))
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -151,8 +164,14 @@ class DCGMMDensity(DensityMixin, BaseEstimator):
 
         Returns:
             An array (n_samples, n_features).
+
+        Raises:
+            ValueError: if an argument is out of its range.
+            TypeError: if there is no argument of such a name.
         """
         check_is_fitted(self)
+        positive_integer("n_samples", n_samples)
+        known_names("sample", arguments, OF_SAMPLE, self.sample)
         images = self.model_.sample(n_samples, **{"seed": self._seed(), "noise_at_bound": True, **arguments})
         return images.reshape(n_samples, -1)
 
@@ -161,6 +180,7 @@ class DCGMMDensity(DensityMixin, BaseEstimator):
         if not reset:
             check_is_fitted(self)
         shape = self.image_shape if reset else self.model_.image_shape
+        X = fill_masked(X)
         if np.ndim(X) == 4:
             X = np.asarray(X)
             if shape is not None and X.shape[1:] != tuple(shape):

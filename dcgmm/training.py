@@ -2,19 +2,23 @@
 
 import gc
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from dcgmm import parallel
+from dcgmm import loop_arguments, monitoring, parallel, streams
+from dcgmm.arguments import positive_integer, truth
+from dcgmm.validation import check_batch_size, warn, warn_of_narrow_data
 
 NOT_COUNTED = (
     "count_weights needs a model without a LinearClassifier, because a classifier learns from responsibilities with "
     "the present π"
 )
+EMPTY = "{}: expected batches of images, received an empty data set"
+# Arguments of Keras' `fit` that, where they are accepted, have the value that stands for nothing.
+IGNORED = ("class_weight", "sample_weight", "shuffle", "validation_split")
 
 
 class TrainingLoop(keras.Model):
@@ -34,9 +38,10 @@ class TrainingLoop(keras.Model):
 
     def _prepare_training(self) -> None:
         """Create the running means and the phase gate; the layers must exist."""
-        self._trackers = [keras.metrics.Mean(name="loss")]
-        self._trackers += [keras.metrics.Mean(name=f"log_likelihood_{i}") for i in range(len(self.gmm_layers))]
-        self._accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy") if self.classifier else None
+        names = ["loss", *(f"log_likelihood_{i}" for i in range(len(self.gmm_layers)))]
+        self._trackers = [keras.metrics.Mean(name, dtype="float32") for name in names]
+        accuracy = keras.metrics.SparseCategoricalAccuracy
+        self._accuracy = accuracy("accuracy", dtype="float32") if self.classifier else None
         self._complete = False  # whether the images of this training are known to have no missing pixels
         self._phase_gate = tf.Variable(1.0, trainable=False)
         self._start_gates = [tf.Variable(1.0, trainable=False) for _ in self.gmm_layers]
@@ -44,23 +49,27 @@ class TrainingLoop(keras.Model):
     def compile(
         self,
         optimizer: Any = None,
-        learning_rate: float = 0.05,
+        learning_rate: Any = None,
         steps_per_execution: int | None = None,
-        jit_compile: bool = False,
+        jit_compile: bool | str = False,
         **kwargs: Any,
     ) -> None:
         """Prepare training; every argument has the default that the paper or [7] recommends.
 
         Args:
-            optimizer: a Keras optimizer. Default: plain SGD, since the paper finds Adam and RMSProp unsuitable.
-            learning_rate: ε of the default optimizer, > 0. Default 0.05.
-            steps_per_execution: the mini-batches in each compiled call. Default 50, but 1 if several devices share a
-                batch, because Keras' compiled loop cannot do this.
+            optimizer: a Keras optimizer, or the name of one. Default: plain SGD, since the paper finds Adam and RMSProp
+                unsuitable.
+            learning_rate: ε, > 0, or a schedule of it, of the default optimizer or of one that is given by its name.
+                Default: 0.05 for the default optimizer, and for another one its own.
+            steps_per_execution: the mini-batches in each compiled call, > 0. Default 50, but 1 if several devices share
+                a batch, because Keras' compiled loop cannot do this.
             jit_compile: whether to use XLA, which is slower than plain graphs for convolutions on CPUs. Default False.
             **kwargs: as in `keras.Model.compile`, except loss, loss_weights, metrics and weighted_metrics.
 
         Raises:
-            ValueError: if one of those is given: a DCGMM has its own loss and metrics.
+            ValueError: if one of those is given, because a DCGMM has its own loss and metrics; if an argument is out of
+                its range; or if a learning rate is given beside an optimizer object, which has one.
+            TypeError: if there is no argument of such a name.
 
         Example:
             >>> from dcgmm import DCGMM
@@ -69,12 +78,11 @@ class TrainingLoop(keras.Model):
             >>> type(model.optimizer).__name__
             'SGD'
         """
-        if given := [name for name in ("loss", "loss_weights", "metrics", "weighted_metrics") if kwargs.get(name)]:
-            raise ValueError(f"a DCGMM has its own loss and metrics, received {', '.join(given)}")
+        loop_arguments.check_compile(steps_per_execution, jit_compile, kwargs, self.compile)
         if steps_per_execution is None:
             steps_per_execution = 50 if self._n_devices == 1 else 1
         super().compile(
-            optimizer=keras.optimizers.SGD(learning_rate) if optimizer is None else optimizer,
+            optimizer=loop_arguments.optimizer(optimizer, learning_rate),
             steps_per_execution=steps_per_execution,
             jit_compile=jit_compile,
             **kwargs,
@@ -90,9 +98,9 @@ class TrainingLoop(keras.Model):
         x: Any,
         y: Any = None,
         epochs: int = 25,
-        batch_size: int = 100,
+        batch_size: int | None = None,
         validation_data: Any = None,
-        callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        callbacks: Any = None,
         count_weights: bool = False,
         **kwargs: Any,
     ) -> keras.callbacks.History:
@@ -102,26 +110,38 @@ class TrainingLoop(keras.Model):
         annealed objective, which at the end of the annealing is its max-component log-likelihood, in nats a position),
         `sigma_i` (its annealing radius), and with `validation_data` the exact `val_log_likelihood_i`.
 
+        To stop early or to keep the best epoch, watch `val_log_likelihood_0`: it gets better throughout, because the
+        input of the lowest layer, the images, stays the same. Its direction is known, so `EarlyStopping(
+        "val_log_likelihood_0")` is enough. `loss` changes with the annealing, and `val_loss` of a model with several
+        GMM layers rises while the lower ones learn; a callback that watches them gets a warning.
+
         Args:
-            x: images (N, H, W, C), or a `tf.data.Dataset` of batches of them. NaN: a pixel that was not observed; the
-                lowest layer then learns by the gradient of the marginal density of the seen pixels.
-            y: class labels (N,), integers from 0, needed with a `LinearClassifier` and not accepted without.
+            x: images (N, H, W, C), or batches of them: a `tf.data.Dataset`, a `keras.utils.PyDataset`, or an iterable
+                that can be read several times, such as a data loader. Pixels should be in [0, 1]; a warning says where
+                they seem to be on another scale. Booleans count as 0 and 1. NaN, and what a masked array hides: a pixel
+                that was not observed; the lowest layer then learns by the gradient of the marginal density of the seen
+                pixels.
+            y: class labels (N,), integers from 0, needed with a `LinearClassifier` and not accepted without. Batches
+                have their labels in them, as pairs (images, labels).
             epochs: how often each image is used. Default 25.
-            batch_size: images in each step. Default 100.
-            validation_data: images to evaluate after every epoch. Default None.
-            callbacks: Keras callbacks. Default None.
+            batch_size: images in each step; of batches it must be their size. Default 100.
+            validation_data: images to evaluate after every epoch, in each form that x has, or a pair (images, labels).
+                Default None.
+            callbacks: a Keras callback, or a list of them. Default None.
             count_weights: whether the top layer's π is set at the end to its mean responsibility, by
                 `DCGMM.count_weights`, which says why not by default. It reads the images once more; History holds
                 the values from before. Default False: π stays as it was trained, by default 1/K.
-            **kwargs: as in `keras.Model.fit`, except shuffle and validation_split.
+            **kwargs: as in `keras.Model.fit`, except shuffle, validation_split, class_weight and sample_weight. A
+                stream without an end needs steps_per_epoch.
 
         Returns:
             Keras' History.
 
         Raises:
-            ValueError: if images have the wrong shape, or infinite pixels, or labels do not fit, or an
-                argument is out of its range. A batch of a `tf.data.Dataset` is checked when its turn comes: a pixel in
-                it that is infinite raises a `tf.errors.InvalidArgumentError`.
+            ValueError: if images have the wrong shape, or pixels that are infinite, or labels do not fit, or an
+                argument is out of its range or would be ignored. Batches are checked when their turn comes: a
+                wrong one raises an `InvalidBatch`, which is a ValueError and a `tf.errors.InvalidArgumentError`.
+            TypeError: if there is no argument of such a name.
 
         Example:
             >>> from dcgmm import DCGMM
@@ -131,13 +151,11 @@ class TrainingLoop(keras.Model):
             >>> sorted(model.fit(images, epochs=2, verbose=0).history)
             ['log_likelihood_0', 'log_likelihood_1', 'loss', 'sigma_0', 'sigma_1']
         """
-        if epochs < 1 or batch_size < 1:
-            raise ValueError(f"epochs and batch_size must be at least 1, received {epochs} and {batch_size}")
-        if "validation_split" in kwargs or "shuffle" in kwargs:
-            raise ValueError(
-                "validation_split and shuffle are not supported: arrays are always shuffled, by seed and epoch; split "
-                "them beforehand, or pass a tf.data.Dataset for an order of your own"
-            )
+        loop_arguments.check_fit(epochs, count_weights, kwargs, self.fit)
+        callbacks = loop_arguments.callback_list(callbacks)
+        self._check_ready("fit")
+        if batch_size is not None:
+            positive_integer("batch_size", batch_size)
         if count_weights and self.classifier is not None:
             raise ValueError(NOT_COUNTED)
         if (last := round((len(self.gmm_layers) - 1) * self.start_delay * epochs)) >= epochs:
@@ -145,37 +163,78 @@ class TrainingLoop(keras.Model):
                 f"with start_delay={self.start_delay} the top GMM layer starts after {last} epochs: fit for more than "
                 f"{epochs}"
             )
-        if given := {"class_weight", "sample_weight"} & set(kwargs):
-            raise ValueError(f"{' and '.join(sorted(given))} cannot be given: every image counts the same")
-        steps, per_execution = kwargs.pop("steps_per_epoch", None), self.steps_per_execution
-        order = None
-        if isinstance(x, tf.data.Dataset):
-            x = self.expected.data_set(x, y)
-            self._expect_complete(False)
-        else:
-            images = self.expected.images(x)
-            self._expect_complete(not tf.reduce_any(tf.math.is_nan(images)))
-            tensors = (images, *self.expected.labels(y, len(images)))
-            order = tf.Variable(self._shuffled(len(images), epoch=0), trainable=False)
-            x = _batches_in_order(order, tensors, batch_size)
-            # `take` restarts the order with each epoch, so that a fit that was interrupted can go on exactly.
-            x, steps = x.take(steps) if steps else x, None
-        if validation_data is not None:
-            pair = validation_data if isinstance(validation_data, tuple | list) else (validation_data,)
-            validation_data = self.expected.batches(*pair, batch_size=batch_size)
-        end = _Calibration(x.take(steps) if steps else x, count_weights)
-        callbacks = [_TrainingSteps(epochs, order), *(callbacks or []), end]
+        kwargs = {name: value for name, value in kwargs.items() if name not in IGNORED and value is not None}
+        stream, order, steps = self._training_batches(x, y, batch_size, kwargs.pop("steps_per_epoch", None))
+        validating = self._validation_batches(validation_data, batch_size or 100, kwargs)
+        monitoring.direct(callbacks, len(self.gmm_layers))
+        batches, per_execution = stream.data, self.steps_per_execution
+        end = _Calibration(batches.take(steps) if steps else batches, count_weights)
         if steps:
             # Keras runs whole executions only. If they did not divide the epoch, it would run past its end.
             self._execute(math.gcd(steps, per_execution))
-        kwargs |= {"validation_data": validation_data, "callbacks": callbacks, "steps_per_epoch": steps}
+        callbacks = [_TrainingSteps(epochs, order, stream.source), *callbacks, _NotEmpty("validation_data"), end]
+        kwargs |= {"callbacks": callbacks, "steps_per_epoch": steps}
         try:
-            return super().fit(x, epochs=epochs, shuffle=False, **kwargs)
+            with stream.reading(), validating.reading():
+                validation = validating.data if validation_data is not None else None
+                history = super().fit(batches, epochs=epochs, shuffle=False, validation_data=validation, **kwargs)
         finally:
             self._execute(per_execution)
             # The pipeline's functions hold the images in reference cycles, which Python would keep for long.
-            del x, callbacks
+            del batches, stream, callbacks, end, kwargs
             gc.collect()
+        self._warn_of_the_end(history)
+        return history
+
+    def _training_batches(self, x, y, batch_size, steps):
+        """Return the stream of batches, the variable of an array's order, and the steps that Keras has to count."""
+        if streams.is_stream(x):
+            stream = self.expected.stream(x, y)
+            self._expect_complete(False)
+            steps = loop_arguments.check_steps(stream, steps, "steps_per_epoch")
+            check_batch_size(stream, batch_size)
+            return stream, None, steps
+        images = self.expected.images(x)
+        self._expect_complete(not tf.reduce_any(tf.math.is_nan(images)))
+        warn_of_narrow_data(images, self.gmm_layers[0].max_precision)
+        tensors = (images, *self.expected.labels(y, len(images)))
+        order = tf.Variable(self._shuffled(len(images), epoch=0), trainable=False)
+        stream = streams.Stream(_batches_in_order(order, tensors, batch_size or 100))
+        steps = loop_arguments.check_steps(stream, steps, "steps_per_epoch")
+        # `take` restarts the order with each epoch, so that a fit that was interrupted can go on exactly.
+        return streams.Stream(stream.data.take(steps) if steps else stream.data), order, None
+
+    def _validation_batches(self, data, batch_size, others):
+        """Return the stream of batches to evaluate, an empty one if there are none."""
+        batch_size = others.pop("validation_batch_size", None) or batch_size
+        if data is None:
+            return streams.Stream(tf.data.Dataset.range(0))
+        pair = data if isinstance(data, tuple | list) else (data,)
+        if not 1 <= len(pair) <= 2:
+            raise ValueError(
+                f"validation_data must be images, or a pair (images, labels), received {len(pair)} parts: every image "
+                "counts the same, so there are no sample weights"
+            )
+        if streams.is_stream(pair[0]):
+            batch_size = None
+        validating = self.expected.batches(*pair, batch_size=batch_size, name="validation_data")
+        loop_arguments.check_steps(validating, others.get("validation_steps"), "validation_steps", "validation_data")
+        return validating
+
+    def _check_ready(self, method):
+        if not self.compiled:
+            raise ValueError(f"{method} needs a compiled model: call model.compile() first")
+
+    def _warn_of_the_end(self, history):
+        """Warn of a training that has diverged, or that a callback has stopped before its annealing had ended."""
+        loss = history.history["loss"][-1] if history.history.get("loss") else 0.0
+        if not math.isfinite(loss):
+            warn(f"training has diverged: the loss is {loss}; train a new model with a smaller learning_rate")
+        elif self.stop_training and (state := monitoring.unfinished_annealing(self.annealings)):
+            warn(
+                f"training was stopped before its annealing had ended: {state}, so neighbouring components still learn "
+                "alike; be more patient, or anneal faster (a larger `rate` of the annealing)"
+            )
 
     def _expect_complete(self, complete):
         """Say whether images are complete; Keras compiles this into its training function, so it is made anew."""
@@ -189,14 +248,18 @@ class TrainingLoop(keras.Model):
             self.steps_per_execution = steps
             self.train_function = self.test_function = None
 
-    def evaluate(self, x: Any, y: Any = None, batch_size: int = 500, **kwargs: Any) -> Any:
+    def evaluate(self, x: Any, y: Any = None, batch_size: int | None = None, **kwargs: Any) -> Any:
         """Return the loss and the exact log-likelihood of every GMM layer, in nats a position; as in `keras.Model`.
 
         Args:
-            x: images (N, H, W, C), or a `tf.data.Dataset` of batches of them.
+            x: images (N, H, W, C), or batches of them, as in `fit`.
             y: class labels (N,), needed with a classifier, whose accuracy is returned too. Default None.
-            batch_size: images at a time. Default 500.
-            **kwargs: as in `keras.Model.evaluate`.
+            batch_size: images at a time; of batches it must be their size. Default 500.
+            **kwargs: as in `keras.Model.evaluate`, except sample_weight.
+
+        Raises:
+            ValueError: if images or labels do not fit, or an argument is out of its range.
+            TypeError: if there is no argument of such a name.
 
         Example:
             >>> from dcgmm import DCGMM
@@ -205,30 +268,131 @@ class TrainingLoop(keras.Model):
             >>> sorted(model.evaluate(np.zeros((3, 28, 28, 1)), verbose=0, return_dict=True))
             ['log_likelihood_0', 'loss']
         """
-        return super().evaluate(self.expected.batches(x, y, batch_size=batch_size), **kwargs)
+        if kwargs.get("_use_cached_eval_dataset"):  # Keras calls it so within `fit`, whose batches are checked
+            return super().evaluate(x, y, **kwargs)
+        loop_arguments.known_names("evaluate", kwargs, loop_arguments.OF_EVALUATE, self.evaluate)
+        self._check_ready("evaluate")
+        loop_arguments.check_weights(kwargs)
+        loop_arguments.check_verbose(kwargs)
+        truth("return_dict", kwargs.get("return_dict", False))
+        stream = self.expected.batches(x, y, batch_size=batch_size)
+        loop_arguments.check_steps(stream, kwargs.get("steps"), "steps")
+        callbacks = [*loop_arguments.callback_list(kwargs.pop("callbacks", None)), _NotEmpty()]
+        with stream.reading():
+            return super().evaluate(stream.data, callbacks=callbacks, **kwargs)
 
-    def predict(self, x: Any, batch_size: int = 500, **kwargs: Any) -> np.ndarray:
+    def predict(self, x: Any, batch_size: int | None = None, **kwargs: Any) -> np.ndarray:
         """Return the top layer's output, responsibilities or logits, as an array; as in `keras.Model`.
 
         Args:
-            x: images (N, H, W, C), or a `tf.data.Dataset` of batches of them.
-            batch_size: images at a time. Default 500.
+            x: images (N, H, W, C), or batches of them, as in `fit`.
+            batch_size: images at a time; of batches it must be their size. Default 500.
             **kwargs: as in `keras.Model.predict`.
+
+        Raises:
+            ValueError: if the images do not fit, or an argument is out of its range.
+            TypeError: if there is no argument of such a name.
 
         Example:
             >>> from dcgmm import DCGMM
             >>> DCGMM.from_spec("2L-c").predict(np.zeros((3, 28, 28, 1)), verbose=0).shape
             (3, 1, 1, 36)
         """
+        loop_arguments.known_names("predict", kwargs, loop_arguments.OF_PREDICT, self.predict)
+        loop_arguments.check_verbose(kwargs)
+        kwargs["callbacks"] = loop_arguments.callback_list(kwargs.get("callbacks"))
         # Keras would trace as many copies of the model as there are steps in an execution.
         steps, self.steps_per_execution = self.steps_per_execution, 1
         try:
-            if isinstance(x, tf.data.Dataset):
-                images = self.expected.data_set(x, labelled=False).map(lambda images, *labels: images)
-                return super().predict(images, **kwargs)
-            return super().predict(self.expected.images(x), batch_size=batch_size, **kwargs)
+            if streams.is_stream(x):
+                stream = self.expected.batches(x, batch_size=batch_size, labelled=False)
+                loop_arguments.check_steps(stream, kwargs.get("steps"), "steps")
+                kwargs["callbacks"].append(_NotEmpty())
+                with stream.reading():
+                    return super().predict(stream.data, **kwargs)
+            batch_size = 500 if batch_size is None else positive_integer("batch_size", batch_size)
+            images = self.expected.images(x)
+            if kwargs.get("steps") is not None:
+                there = -(-len(images) // batch_size)
+                loop_arguments.check_steps(streams.Stream(tf.data.Dataset.range(there)), kwargs["steps"], "steps")
+            return super().predict(images, batch_size=batch_size, **kwargs)
         finally:
             self.steps_per_execution = steps
+
+    def train_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Train on one batch, which is checked as in `fit`; as in `keras.Model`.
+
+        The statistics for `inliers` are forgotten, because they were gathered with other weights: call `calibrate`.
+
+        Args:
+            x: images (N, H, W, C).
+            y: class labels (N,), needed with a classifier and not accepted without. Default None.
+            sample_weight: must be None: every image counts the same.
+            class_weight: must be None: every image counts the same.
+            return_dict: whether to return the numbers in a dict by their names, or in a list. Default False.
+
+        Raises:
+            ValueError: if images or labels do not fit, or weights are given.
+
+        Example:
+            >>> from dcgmm import DCGMM
+            >>> model = DCGMM.from_spec("1L")
+            >>> model.compile()
+            >>> sorted(model.train_on_batch(np.zeros((3, 28, 28, 1)), return_dict=True))
+            ['log_likelihood_0', 'loss', 'sigma_0']
+        """
+        loop_arguments.check_weights({"class_weight": class_weight, "sample_weight": sample_weight})
+        batch = self._checked_batch("train_on_batch", x, y, return_dict)
+        if self._complete and tf.reduce_any(tf.math.is_nan(batch[0])):
+            self._expect_complete(False)
+        if float(self.moments[0].count):
+            for moments in self.moments:
+                moments.reset()
+        return super().train_on_batch(*batch, return_dict=return_dict)
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """Evaluate one batch, which is checked as in `evaluate`; as in `keras.Model`.
+
+        Args:
+            x: images (N, H, W, C).
+            y: class labels (N,), needed with a classifier and not accepted without. Default None.
+            sample_weight: must be None: every image counts the same.
+            return_dict: whether to return the numbers in a dict by their names, or in a list. Default False.
+
+        Raises:
+            ValueError: if images or labels do not fit, or weights are given.
+
+        Example:
+            >>> from dcgmm import DCGMM
+            >>> model = DCGMM.from_spec("1L")
+            >>> model.compile()
+            >>> sorted(model.test_on_batch(np.zeros((3, 28, 28, 1)), return_dict=True))
+            ['log_likelihood_0', 'loss']
+        """
+        loop_arguments.check_weights({"sample_weight": sample_weight})
+        batch = self._checked_batch("test_on_batch", x, y, return_dict)
+        return super().test_on_batch(*batch, return_dict=return_dict)
+
+    def predict_on_batch(self, x: Any) -> np.ndarray:
+        """Return the top layer's output for one batch, which is checked as in `predict`; as in `keras.Model`.
+
+        Raises:
+            ValueError: if the images do not fit.
+
+        Example:
+            >>> from dcgmm import DCGMM
+            >>> DCGMM.from_spec("1L").predict_on_batch(np.zeros((3, 28, 28, 1))).shape
+            (3, 1, 1, 25)
+        """
+        return super().predict_on_batch(self.expected.images(x))
+
+    def _checked_batch(self, method, x, y, return_dict):
+        self._check_ready(method)
+        truth("return_dict", return_dict)
+        images = self.expected.images(x)
+        return (images, *self.expected.labels(y, len(images)))
 
     def _shuffled(self, n, epoch):
         """Return the order of n images in an epoch, which depends on the model's seed and the epoch alone."""
@@ -324,17 +488,48 @@ def _batches_in_order(order, tensors, batch_size):
 class _TrainingSteps(keras.callbacks.Callback):
     """Sets which of the two steps of training an epoch belongs to (Sec. II-B1), and shuffles the images for it."""
 
-    def __init__(self, epochs, order=None):
+    def __init__(self, epochs, order=None, source=None):
         super().__init__()
         self.epochs = epochs
         self.order = order
+        self.source = source
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not logs or "loss" not in logs:
+            raise ValueError(EMPTY.format("x"))
+        if self.source is not None:
+            self.source.on_epoch_end()
 
     def on_epoch_begin(self, epoch, logs=None):
+        if self.source is not None:
+            self.source.on_epoch_begin()
         if self.order is not None:
             self.order.assign(self.model._shuffled(self.order.shape[0], epoch))
         self.model._phase_gate.assign(float(epoch >= round(self.model.centroid_phase * self.epochs)))
         for i, gate in enumerate(self.model._start_gates):
             gate.assign(float(epoch >= round(i * self.model.start_delay * self.epochs)))
+
+
+class _NotEmpty(keras.callbacks.Callback):
+    """Refuses a data set that turns out to be empty, where Keras would return nothing, or fail."""
+
+    def __init__(self, name="x"):
+        super().__init__()
+        self.name = name
+
+    def on_test_end(self, logs=None):
+        if not logs:
+            raise ValueError(EMPTY.format(self.name))
+
+    def on_predict_begin(self, logs=None):
+        self.n_batches = 0
+
+    def on_predict_batch_end(self, batch, logs=None):
+        self.n_batches += 1
+
+    def on_predict_end(self, logs=None):
+        if not self.n_batches:
+            raise ValueError(EMPTY.format(self.name))
 
 
 class _Calibration(keras.callbacks.Callback):

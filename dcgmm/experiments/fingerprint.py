@@ -30,6 +30,7 @@ TRAINING = (
     "datasets/idx.py",
     "datasets/transforms.py",
     "experiments/train.py",
+    "keras_settings.py",
     "layers.py",
     "levels.py",
     "missing.py",
@@ -79,6 +80,7 @@ READER = (
 # A training imports these modules, too, but they decide none of its numbers: files are verified by their hash.
 WITHOUT_NUMBERS = (
     *READER,
+    "arguments.py",
     "datasets/checks.py",
     "datasets/description.py",
     "datasets/download.py",
@@ -86,8 +88,11 @@ WITHOUT_NUMBERS = (
     "experiments/fingerprint.py",
     "files.py",
     "inpainting.py",
+    "loop_arguments.py",
+    "monitoring.py",
     "saving.py",
     "sharpening.py",
+    "streams.py",
 )
 # The modules that decide the content of a notebook, beside its models.
 NOTEBOOKS = (

@@ -1,9 +1,13 @@
 """`import dcgmm` changes nothing in its process."""
 
+import json
+import os
 import subprocess
 import sys
 
 import pytest
+
+from dcgmm.keras_settings import use_tensorflow
 
 # TensorFlow and Keras use these packages if they are installed. If not, the library must not ask for them.
 WITHOUT = """
@@ -62,3 +66,49 @@ use_cores()
 print(0 < frozen == gc.get_freeze_count())
 """
     assert run(program) == ["True"]
+
+
+BACKEND = """
+import json, os, sys, warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    before = os.environ.get("KERAS_BACKEND")
+    import dcgmm, keras
+assert os.environ.get("KERAS_BACKEND") == before
+print(json.dumps([keras.config.backend(), [str(w.message) for w in caught if "KERAS_BACKEND" in str(w.message)]]))
+"""
+
+
+def with_settings(program, tmp_path, json_backend="tensorflow", **environment):
+    (tmp_path / "keras.json").write_text(json.dumps({"backend": json_backend}))
+    inherited = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    environment = {**inherited, "KERAS_HOME": str(tmp_path), **environment}
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", ["keras.json", "environment"])
+def test_keras_gets_tensorflow_whatever_backend_is_set(setting, tmp_path):
+    if setting == "keras.json":
+        done = with_settings(BACKEND, tmp_path, json_backend="torch")
+    else:
+        done = with_settings(BACKEND, tmp_path, KERAS_BACKEND="jax")
+    assert done.returncode == 0, done.stderr[-3000:]
+    backend, warned = json.loads(done.stdout.splitlines()[-1])
+    assert backend == "tensorflow"
+    assert len(warned) == (setting == "environment")
+    assert all("KERAS_BACKEND=jax is set, but dcgmm works with TensorFlow alone" in text for text in warned)
+
+
+@pytest.mark.parametrize("setting", ["keras.json", "environment"])
+def test_keras_that_is_imported_with_another_backend_gives_one_line(setting, monkeypatch, tmp_path):
+    monkeypatch.setattr("keras.config.backend", lambda: "torch")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    if setting == "environment":
+        monkeypatch.setenv("KERAS_BACKEND", "torch")
+    with pytest.raises(ImportError) as caught:
+        use_tensorflow()
+    origin = "KERAS_BACKEND=torch sets" if setting == "environment" else f"{tmp_path / 'keras.json'} sets"
+    assert "the backend 'torch'" in str(caught.value) and origin in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,7 +1,10 @@
 """DCGMM together with Keras: callbacks, optimizers, other models' layers, several devices."""
 
+import re
 import subprocess
 import sys
+import warnings
+import zipfile
 
 import keras
 import numpy as np
@@ -281,3 +284,241 @@ def test_two_devices_give_the_loss_of_one():
     one, two = ([float(word) for word in run.stdout.split()] for run in runs)
     assert len(one) == 12
     np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-3)  # nats; a loss near zero is a difference of larger terms
+
+
+@pytest.mark.parametrize(
+    ("watched", "options", "message"),
+    [
+        ("val_loss", {}, "EarlyStopping watches 'val_loss', which rises"),
+        ("loss", {}, "EarlyStopping watches 'loss', which is annealed"),
+        ("log_likelihood_0", {}, "which is annealed"),
+        ("val_log_likelihood_1", {}, "whose input changes"),
+        ("val_log_likelihood_0", {"mode": "min"}, "stopped before its annealing had ended: σ of the GMM layers is 0.7"),
+    ],
+)
+def test_a_callback_that_would_stop_badly_is_warned_of(watched, options, message):
+    callback = keras.callbacks.EarlyStopping(watched, patience=1, **options)
+    with pytest.warns(UserWarning, match=message):
+        small_model().fit(
+            images(), epochs=4, batch_size=50, validation_data=images(seed=1), callbacks=callback, verbose=0
+        )
+
+
+def test_the_lowest_layer_s_exact_likelihood_is_watched_without_a_mode_or_a_warning(tmp_path, recwarn):
+    x = np.repeat(images(4), 30, axis=0)
+    model = small_model(learning_rate=0.02)
+    stop = keras.callbacks.EarlyStopping("val_log_likelihood_0", patience=3, restore_best_weights=True)
+    keep = keras.callbacks.ModelCheckpoint(tmp_path / "m.keras", "val_log_likelihood_0", save_best_only=True)
+    slow = keras.callbacks.ReduceLROnPlateau("val_log_likelihood_0")
+    every = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")  # watches val_loss, but does not use it
+    history = model.fit(
+        x, epochs=4, batch_size=20, validation_data=x, callbacks=[stop, keep, slow, every], verbose=0
+    ).history
+    assert stop.mode == keep.mode == slow.mode == "max"
+    assert stop.best_epoch == np.argmax(history["val_log_likelihood_0"])
+    assert not [w for w in recwarn if "watches" in str(w.message)]
+
+
+def test_the_rate_is_used_with_the_default_and_with_an_optimizer_s_name():
+    for arguments, rate in (
+        ({}, 0.05),
+        ({"learning_rate": 0.5}, 0.5),
+        ({"optimizer": "adam"}, 0.001),
+        ({"optimizer": "adam", "learning_rate": 0.5}, 0.5),
+        ({"optimizer": keras.optimizers.RMSprop(0.25)}, 0.25),
+        ({"learning_rate": keras.optimizers.schedules.ExponentialDecay(0.5, 10, 0.9)}, 0.5),
+    ):
+        model = small_model(**arguments)
+        assert float(model.optimizer.learning_rate) == pytest.approx(rate)
+
+
+@pytest.fixture(params=["mixed_float16", "mixed_bfloat16", "float64"])
+def another_policy(request):
+    keras.config.set_dtype_policy(request.param)
+    keras.config.set_floatx("float64")
+    keras.config.set_image_data_format("channels_first")
+    yield request.param
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_image_data_format("channels_last")
+
+
+@pytest.fixture(scope="module")
+def trained_in_float32():
+    model = small_model()
+    model.fit(images(), epochs=2, batch_size=20, verbose=0)
+    return model
+
+
+def test_the_process_s_precision_and_order_of_axes_change_nothing(trained_in_float32, another_policy, tmp_path):
+    model = small_model()
+    model.fit(images().astype("float64"), epochs=2, batch_size=20, verbose=0)
+    for a, b in zip(model.get_weights(), trained_in_float32.get_weights(), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(loaded.score_samples(images(5)), model.score_samples(images(5)))
+    np.testing.assert_array_equal(loaded.sample(3, seed=0), model.sample(3, seed=0))
+    layers = keras.Sequential([keras.Input((14, 14, 1)), Folding(4, 2), GMM(4), MaxPooling(2), LinearClassifier(3)])
+    assert layers(images(3)).shape == (3, 3)
+    for layer in layers.layers:
+        assert layer.compute_dtype == layer.variable_dtype == "float32"
+
+
+def test_a_layer_of_another_precision_is_refused():
+    for make in (lambda **k: GMM(4, **k), lambda **k: Folding(4, **k), lambda **k: LinearClassifier(3, **k)):
+        for dtype in ("float64", "mixed_float16", keras.DTypePolicy("bfloat16"), 5):
+            with pytest.raises(ValueError, match="dtype must be float32, received"):
+                make(dtype=dtype)
+        assert make(dtype="float32").compute_dtype == "float32"
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, x, **options):
+        super().__init__(**options)
+        self.x, self.ends = x, 0
+
+    def __len__(self):
+        return len(self.x) // 20
+
+    def __getitem__(self, index):
+        return (self.x[20 * index : 20 * index + 20],)
+
+    def on_epoch_end(self):
+        self.ends += 1
+
+
+class Loader:
+    def __init__(self, x):
+        self.x = x
+
+    def __iter__(self):
+        for first in range(0, len(self.x), 20):
+            yield self.x[first : first + 20]
+
+
+@pytest.mark.slow
+def test_pydatasets_and_loaders_train_as_data_sets_do():
+    x = images(80)
+    sources = tf.data.Dataset.from_tensor_slices(x).batch(20), Batches(x, workers=2), Loader(x)
+    models = [small_model() for _ in sources]
+    for model, source in zip(models, sources, strict=True):
+        model.fit(source, epochs=2, verbose=0, validation_data=source)
+        np.testing.assert_allclose(model.predict(source, verbose=0), model.predict(x, verbose=0), rtol=1e-3, atol=1e-5)
+    for model in models[1:]:
+        for a, b in zip(model.get_weights(), models[0].get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert float(model.moments[0].count) == 80
+    assert sources[1].ends == 2
+
+
+OTHER_SCALES = {
+    "bytes": ((255 * images(40)).astype("uint8"), "up to 25. lose precision"),
+    "small integers": ((9 * images(40)).astype("int64"), "integer pixels of up to 8"),
+    "digits": (16 * images(40), "pixels from 0 or more to 1.*, but images in .0, 1. are expected"),
+    "large": (1000 * (images(40) - 0.5), "lose precision in float32"),
+}
+
+
+def assert_warned_once(call, message):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call()
+    about = [w for w in caught if re.search(message, str(w.message))]
+    assert len(about) == 1, [str(w.message) for w in caught]
+    assert about[0].filename == __file__
+
+
+@pytest.mark.parametrize("kind", OTHER_SCALES)
+def test_pixels_on_another_scale_are_warned_of_once_in_arrays_and_streams(kind):
+    x, message = OTHER_SCALES[kind]
+    model = small_model()
+    for source in (x, tf.data.Dataset.from_tensor_slices(x).batch(20).repeat(2), Batches(x), Loader(x)):
+        assert_warned_once(lambda data=source: model.calibrate(data), message)
+
+
+@pytest.mark.slow
+def test_every_method_warns_of_bytes():
+    x, message = OTHER_SCALES["bytes"]
+    model, stream = small_model(), tf.data.Dataset.from_tensor_slices(x).batch(20)
+    pairs = stream.map(lambda x: (x, 0 * tf.cast(x[:, 0, 0, 0], tf.int64)))
+    for source in (x, stream, pairs):
+        assert_warned_once(lambda data=source: model.fit(data, epochs=2, verbose=0), message)
+    for method in (model.train_on_batch, model.test_on_batch, model, model.score_samples):
+        assert_warned_once(lambda method=method: method(x), message)
+    for method in (model.evaluate, model.predict, model.count_weights):
+        assert_warned_once(lambda method=method: method(stream), message)
+
+
+@pytest.mark.parametrize(
+    "x", [images(40), images(40) - 0.5, 3 * (images(40) - 0.5) / 0.29, images(40) > 0.5], ids=["0..1", "±½", "z", "0/1"]
+)
+def test_pixels_on_a_usual_scale_are_not_warned_of(x, recwarn):
+    model = small_model()
+    for source in (x, tf.data.Dataset.from_tensor_slices(x).batch(20)):
+        model.calibrate(source)
+    model.score_samples(model.sample(20, seed=0))
+    assert not [w for w in recwarn if "pixel" in str(w.message)]
+
+
+def test_data_far_below_the_width_of_a_component_are_warned_of():
+    with pytest.warns(UserWarning, match="varies most is 0.00.*, far below that of the narrowest component, 0.224"):
+        small_model().fit(0.01 * images(40), epochs=1, verbose=0)
+
+
+def test_a_training_that_diverges_says_so():
+    with pytest.warns(UserWarning, match="training has diverged: the loss is nan"):
+        small_model(learning_rate=1e30).fit(images(60), epochs=3, batch_size=20, verbose=0)
+
+
+@pytest.mark.slow
+def test_batches_by_hand_are_cast_as_those_of_fit_and_forget_the_statistics():
+    x = images(20) > 0.5
+    models = [small_model() for _ in range(3)]
+    for model, same in zip(models, (x, x.astype("uint8"), x.astype("float64")), strict=True):
+        model.calibrate(same)
+        model.train_on_batch(same)
+        with pytest.raises(RuntimeError, match="calibrate"):
+            model.inliers(same)
+        np.testing.assert_array_equal(model.predict_on_batch(same), model(same))
+        graph = tf.function(model)(tf.constant(same))
+        np.testing.assert_allclose(graph, model(same), rtol=1e-4, atol=1e-6)
+    for model in models[1:]:
+        for a, b in zip(model.get_weights(), models[0].get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+def test_a_mask_hides_the_values_below_it_wherever_images_come_in():
+    hidden = np.indices((20, 14, 14, 1))[1] < 3
+    masked = np.ma.masked_array(np.where(hidden, 9.0, images(20)), hidden)
+    missing, models = np.where(hidden, np.nan, images(20)), (small_model(), small_model())
+    for model, x in zip(models, (masked, missing), strict=True):
+        model.fit(x, epochs=1, batch_size=10, verbose=0)
+        model.train_on_batch(x)
+        model.calibrate(x)
+    for a, b in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_array_equal(a, b)
+    model = models[0]
+    for method in (model.score_samples, model.predict_on_batch, model, model.inpaint, model.standardised_scores):
+        options = {"seed": 0} if method == model.inpaint else {}
+        np.testing.assert_array_equal(method(masked, **options), method(missing, **options))
+
+
+def test_a_batch_with_missing_pixels_can_follow_a_training_without(trained_in_float32):
+    model = keras.models.clone_model(trained_in_float32)
+    model.compile()
+    model.fit(images(20), epochs=1, verbose=0)
+    model.train_on_batch(np.where(np.indices((20, 14, 14, 1))[1] < 3, np.nan, images(20)))
+    assert all(np.isfinite(weights).all() for weights in model.get_weights())
+
+
+def test_files_say_the_same_of_the_layers_whatever_precision_the_process_is_set_to(another_policy, tmp_path):
+    configs = []
+    for policy in (another_policy, "float32"):
+        keras.config.set_dtype_policy(policy)
+        small_model().save(tmp_path / "m.keras")
+        with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+            configs.append(archive.read("config.json"))
+    assert configs[0] == configs[1]

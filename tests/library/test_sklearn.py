@@ -163,7 +163,18 @@ def test_samples_are_rows_that_resemble_the_data(digits, fitted):
         ({"image_shape": (2, 2, 1)}, np.zeros((5, 3)), ValueError, r"\(2, 2, 1\) have 4 features, received 3"),
         ({"image_shape": (2, 2, 1)}, np.zeros((5, 4, 1, 1)), ValueError, r"expected .*\(2, 2, 1\), received \(4, 1, 1"),
         ({"spec": "1L"}, np.zeros((5, 784)), ValueError, "larger than its input of 1x1"),
-        ({"epochs": 0}, np.zeros((5, 2)), ValueError, "epochs must be positive, received 0"),
+        ({"epochs": "12"}, np.zeros((5, 2)), ValueError, "epochs must be a positive integer, received '12'"),
+        ({"batch_size": 1.5}, np.zeros((5, 2)), ValueError, "batch_size must be a positive integer, received 1.5"),
+        ({"learning_rate": np.nan}, np.zeros((5, 2)), ValueError, "learning_rate must be .* > 0, received nan"),
+        (
+            {"image_shape": (2, 2)},
+            np.zeros((5, 4)),
+            ValueError,
+            r"image_shape must be .*\(H, W, C\), received \(2, 2\)",
+        ),
+        ({"verbose": "loud"}, np.zeros((5, 2)), ValueError, "verbose must be .*, received 'loud'"),
+        ({}, np.ma.masked_equal(np.arange(10.0).reshape(5, 2), 3), ValueError, "contains NaN"),
+        ({"epochs": 0}, np.zeros((5, 2)), ValueError, "epochs must be a positive integer, received 0"),
     ],
 )
 def test_what_cannot_be_fitted_is_explained(arguments, x, error, message):
@@ -179,3 +190,12 @@ def test_a_training_that_ends_before_its_annealing_says_so(digits):
         density(epochs=1, annealing={"sigma_start": 0.4, "sigma_end": 0.4}).fit(digits)
     with pytest.warns(ConvergenceWarning, match=r"σ of the GMM layers is 0.71, and above 0.3"):
         density(epochs=1).fit(digits)
+
+
+def test_what_cannot_be_sampled_is_explained(fitted):
+    with pytest.raises(ValueError, match="n_samples must be a positive integer, received 0"):
+        fitted.sample(0)
+    with pytest.raises(TypeError, match="sample has no argument 'nois'; did you mean 'noise'"):
+        fitted.sample(2, nois=0)
+    with pytest.raises(TypeError, match="sample has no argument 'return_likelihoods'"):
+        fitted.sample(2, return_likelihoods=True)
