@@ -1,7 +1,7 @@
 """What a notebook asks about its data before anything is trained: classes, instances that fit, and its parameters.
 
-The paper's notebooks were written for MNIST: ten classes, grey images of 28×28 pixels, 10,000 test images. The functions
-here give the same answers for MNIST, and answers that fit for any other data.
+The paper's notebooks are about MNIST: ten classes, grey images of 28×28 pixels, 10,000 test images. For MNIST, these
+functions answer what the paper did, and for any other data what fits it.
 """
 
 import math
@@ -66,7 +66,7 @@ class Classes:
         return datasets.class_text(self.known)
 
     def words(self, labels: Iterable[int] | None = None) -> str:
-        """Return classes for a sentence or a caption, such as "0–4", with their names if these are more than numbers.
+        """Return classes for a sentence or a caption, such as "classes 0–4" or "classes 0–1 (cat, dog)".
 
         The classes of MNIST and FashionMNIST stay numbers, as in the paper.
 
@@ -74,7 +74,8 @@ class Classes:
             labels: the classes. Default None: the known ones.
         """
         labels = self.known if labels is None else tuple(labels)
-        text = datasets.class_text(labels).replace("-", "–").replace(",", ", ")
+        noun = "class" if len(labels) == 1 else "classes"
+        text = f"{noun} {datasets.class_text(labels).replace('-', '–').replace(',', ', ')}"
         names = [self.names[label] for label in labels]
         if self.dataset in datasets.DATASETS or names == [str(label) for label in labels]:
             return text
@@ -111,26 +112,31 @@ def classes(dataset: str, known: str | int | None = None) -> Classes:
     return Classes(dataset, tuple(labels), unknown, data.class_names)
 
 
-def select(dataset: str, x: np.ndarray, y: np.ndarray, labels: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+def select(
+    dataset: str, x: np.ndarray, y: np.ndarray, labels: Sequence[int], least: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the test images of some classes, and their labels, in their original order.
 
-    Classes without test images are no error, as long as one of them has some.
+    A class without test images is no error, as long as all classes together have enough.
 
     Args:
         dataset: the name of the data set, for the message.
         x: test images (N, H, W, C).
         y: their labels (N,).
         labels: the classes to keep.
+        least: how many images the notebook needs. Default 1.
 
     Raises:
-        NotForThisData: if none of the classes has a test image.
+        NotForThisData: if there are fewer.
     """
     keep = np.isin(y, labels)
     wanted = f"of the classes {datasets.class_text(labels)}" if labels else "of classes that are not trained on"
+    amount = "" if least == 1 else f"at least {least} "
+    has = f"the classes {datasets.class_text(np.unique(y).tolist())}" if len(y) else "no class"
     need(
-        keep.any(),
-        f"This notebook needs test images {wanted}, and {dataset!r} has none: its test images have the classes "
-        f"{datasets.class_text(np.unique(y).tolist())}. The parameter `known` names the classes to train on.",
+        keep.sum() >= least,
+        f"This notebook needs {amount}test images {wanted}, and {dataset!r} has {keep.sum() or 'none'}: its test "
+        f"images have {has}. The parameter `known` names the classes to train on.",
     )
     return x[keep], y[keep]
 
@@ -182,10 +188,10 @@ def instances(
 
     Args:
         dataset: the name of a data set.
-        asked: the notebook's parameter: a list of names of Table I and specifications, or one text. None: the default on
-            images of 28×28 pixels, and the proposals of `propose_architectures` on others.
+        asked: the notebook's parameter: a list of names of Table I and specifications, or one text. Default None:
+            `default` on images of 28×28 pixels, and the proposals of `propose_architectures` on others.
         default: names of Table I. Default: all of them.
-        levels: how many GMM layers each of the proposals needs at least. Default 1.
+        levels: how many GMM layers each of them needs at least. Default 1.
 
     Raises:
         NotForThisData: if one of them does not fit the images.
@@ -201,14 +207,17 @@ def instances(
     else:
         chosen = _proposals(data, levels)
     for name in chosen:
-        _check_fit(name, data, 1)
+        _check_fit(name, data, levels)
+        need(
+            "C" not in _letters(name), f"This notebook needs instances without a classifier on top, received {name!r}."
+        )
     short = [label(name) for name in chosen]
     named = {text if short.count(text) == 1 else name: name for text, name in zip(short, chosen)}
     if asked is None and chosen is not default:
         listed = ", ".join(f"{text}: `{name}`" for text, name in named.items())
         _say(
-            f"Table I is made for images of 28×28 pixels. The images of {data.title} have {_size(data)}, so this notebook "
-            f"takes {listed}."
+            f"Table I is made for images of 28×28 pixels. The images of {data.title} have {_size(data)}, so this "
+            f"notebook takes {listed}."
         )
     return named
 
@@ -269,8 +278,8 @@ def not_judged(claim: str) -> None:
         claim: a key of `CLAIMS`, such as `"C5"`.
     """
     _say(
-        f"> **{claim} is not judged here.** *{CLAIMS[claim]}*\n>\n> The paper says this of instances of Table I on MNIST "
-        "and FashionMNIST."
+        f"> **{claim} is not judged here.** *{CLAIMS[claim]}*\n>\n> The paper says this of instances of Table I on "
+        "MNIST and FashionMNIST."
     )
 
 
@@ -343,14 +352,18 @@ def _proposals(data, levels):
     found = [spec for spec in propose_architectures(data.image_shape) if _levels(spec) >= levels]
     need(
         found,
-        f"This notebook needs an instance with {levels} GMM layers, and none is proposed for the images of {data.title}, "
-        f"which have {_size(data)}: give a specification.",
+        f"This notebook needs an instance with {levels} GMM layers, and none is proposed for the images of "
+        f"{data.title}, which have {_size(data)}: give a specification.",
     )
     return found
 
 
+def _letters(name_or_spec):
+    return [part[0] for part in spec_parts(resolve(name_or_spec))]
+
+
 def _levels(name_or_spec):
-    return sum(part.startswith("G") for part in spec_parts(resolve(name_or_spec)))
+    return _letters(name_or_spec).count("G")
 
 
 def _check_fit(name, data, levels):
@@ -368,7 +381,8 @@ def _check_fit(name, data, levels):
     except ValueError as error:
         fitting = ", ".join(map(repr, propose_architectures(data.image_shape)))
         raise NotForThisData(
-            f"{name!r} does not fit the images of {data.title}, which have {_size(data)} ({error}); these fit: {fitting}."
+            f"{name!r} does not fit the images of {data.title}, which have {_size(data)} ({error}); these fit: "
+            f"{fitting}."
         ) from None
 
 
