@@ -112,6 +112,26 @@ def classes(dataset: str, known: str | int | None = None) -> Classes:
     return Classes(dataset, tuple(labels), unknown, data.class_names)
 
 
+def load(dataset: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Load a data set so that its first images are a fair choice of all of them.
+
+    Notebooks measure the first images, such as 1,000 of 10,000. MNIST and FashionMNIST are mixed already and keep their
+    order. Images of your own may be sorted by class: they come in a random order, which is always the same.
+
+    Args:
+        dataset: the name of a data set, which may be one of params.yaml.
+
+    Returns:
+        `x_train, y_train, x_test, y_test`, as `datasets.load_dataset`.
+    """
+    declared_datasets()
+    x_train, y_train, x_test, y_test = datasets.load_dataset(dataset)
+    if dataset in datasets.DATASETS:
+        return x_train, y_train, x_test, y_test
+    first, second = (np.random.default_rng(0).permutation(len(y)) for y in (y_train, y_test))
+    return x_train[first], y_train[first], x_test[second], y_test[second]
+
+
 def select(
     dataset: str, x: np.ndarray, y: np.ndarray, labels: Sequence[int], least: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -208,9 +228,7 @@ def instances(
         chosen = _proposals(data, levels)
     for name in chosen:
         _check_fit(name, data, levels)
-        need(
-            "C" not in _letters(name), f"This notebook needs instances without a classifier on top, received {name!r}."
-        )
+        need("C" not in layers(name), f"This notebook needs instances without a classifier on top, received {name!r}.")
     short = [label(name) for name in chosen]
     named = {text if short.count(text) == 1 else name: name for text, name in zip(short, chosen)}
     if asked is None and chosen is not default:
@@ -236,6 +254,16 @@ def label(name_or_spec: str) -> str:
     return f"{depth} {first_filter(name_or_spec)}" if parts[0].startswith("F") else depth
 
 
+def layers(name_or_spec: str) -> str:
+    """Return the letters of an architecture's layers.
+
+    Example:
+        >>> layers("2L-c"), layers("2L-c C(10)")
+        ('FGFG', 'FGFGC')
+    """
+    return "".join(part[0] for part in spec_parts(resolve(name_or_spec)))
+
+
 def first_filter(name_or_spec: str) -> str:
     """Return the size of an architecture's first filter, such as "8×8".
 
@@ -245,6 +273,36 @@ def first_filter(name_or_spec: str) -> str:
     """
     size = spec_parts(resolve(name_or_spec))[0].strip("FP()").split(",")
     return "×".join(size[:2])
+
+
+def pixels(of_28: int, plane: Sequence[int], around: int = 0, **asked: int | None) -> int:
+    """Return a length in pixels, such as the side of a hole: as asked, else in proportion to the image's smaller side.
+
+    Args:
+        of_28: the length in an image of 28×28 pixels.
+        plane: (H, W) of the images.
+        around: the pixels that must remain on each side. Default 0.
+        **asked: the notebook's parameter by its name; None: in proportion, at least 1.
+
+    Raises:
+        ValueError: if the parameter is no whole number of at least 1.
+        NotForThisData: if the length does not fit.
+
+    Example:
+        >>> pixels(10, (28, 28), hole=None), pixels(10, (20, 30), hole=None), pixels(10, (20, 30), hole=4)
+        (10, 7, 4)
+    """
+    ((name, length),) = asked.items()
+    smaller = min(plane)
+    if length is None:
+        length = max(1, round(of_28 * smaller / 28))
+    check_counts(**{name: length})
+    need(
+        length + 2 * around <= smaller,
+        f"{name}={length} with {around} pixels around it does not fit into images whose smaller side has {smaller} "
+        "pixels.",
+    )
+    return length
 
 
 def kinds(models: Mapping[str, DCGMM]) -> dict[str, list[str]]:
@@ -271,16 +329,18 @@ def claims_apply(dataset: str, used: Iterable[str] = (), expected: Iterable[str]
     return dataset in datasets.DATASETS and list(used) == list(expected)
 
 
-def not_judged(claim: str) -> None:
+OF_TABLE_I = "The paper says this of instances of Table I on MNIST and FashionMNIST."
+TOO_SHORT = "The training was too short: too few components are in use. More epochs or more images help."
+
+
+def not_judged(claim: str, reason: str = OF_TABLE_I) -> None:
     """Say that a claim of the paper is not judged on these data or instances.
 
     Args:
         claim: a key of `CLAIMS`, such as `"C5"`.
+        reason: why not, a sentence. Default: the paper's claim is about other data or instances.
     """
-    _say(
-        f"> **{claim} is not judged here.** *{CLAIMS[claim]}*\n>\n> The paper says this of instances of Table I on "
-        "MNIST and FashionMNIST."
-    )
+    _say(f"> **{claim} is not judged here.** *{CLAIMS[claim]}*\n>\n> {reason}")
 
 
 def check_counts(least: int = 1, **values: Any) -> None:
@@ -358,12 +418,8 @@ def _proposals(data, levels):
     return found
 
 
-def _letters(name_or_spec):
-    return [part[0] for part in spec_parts(resolve(name_or_spec))]
-
-
 def _levels(name_or_spec):
-    return _letters(name_or_spec).count("G")
+    return layers(name_or_spec).count("G")
 
 
 def _check_fit(name, data, levels):
