@@ -117,6 +117,15 @@ def test_an_instance_that_does_not_fit_is_named_with_those_that_do(own):
             choices.instances(name, wrong)
 
 
+def test_a_claim_that_is_not_judged_is_quoted_with_the_reason(monkeypatch):
+    said = []
+    monkeypatch.setattr(choices, "display", lambda text: said.append(text.data))
+    choices.not_judged("C5")
+    choices.too_short("C5")
+    assert all(choices.CLAIMS["C5"] in text and "C5 is not judged" in text for text in said)
+    assert "Table I" in said[0] and "too short" in said[1]
+
+
 def test_kinds_of_table_i_are_those_of_the_paper():
     assert choices.kinds({name: DCGMM.from_spec(name) for name in ARCHITECTURES}) == {
         "flat": ["1L"],
