@@ -101,8 +101,8 @@ def classes(dataset: str, known: str | int | None = None) -> Classes:
     elif known == "all":
         labels = data.classes
     else:
-        # papermill reads `-p known 0` as a number.
-        labels = datasets.class_labels(str(known) if type(known) is int else known)
+        # papermill reads `-p known 0` as a number; `class_labels` refuses what is no text.
+        labels = datasets.class_labels(str(known) if type(known) is int else known)  # type: ignore[arg-type]
     if absent := sorted(set(labels) - set(data.classes)):
         raise ValueError(
             f"known={known!r} names the classes {datasets.class_text(absent)}, but the training images of {dataset!r} "
