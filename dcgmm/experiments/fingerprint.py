@@ -97,6 +97,8 @@ WITHOUT_NUMBERS = (
 # The modules that decide the content of a notebook, beside its models.
 NOTEBOOKS = (
     *sorted({*TRAINING, *EVALUATION, *SAMPLES}),
+    "datasets/description.py",
+    "experiments/choices.py",
     "experiments/claims.py",
     "experiments/config.py",
     "experiments/execute.py",

@@ -25,11 +25,11 @@ plt.rcParams.update({"figure.dpi": 100, "savefig.dpi": 160, "axes.grid.axis": "y
 def image_grid(
     ax: plt.Axes, images: np.ndarray, columns: int, title: str | None = None, letters: Sequence[str] | None = None
 ) -> None:
-    """Show images in rows on one axis, grey from 0 (black) to 1 (white), with thin lines between them.
+    """Show images in rows on one axis, from 0 (black) to 1 (white), with thin lines between them.
 
     Args:
         ax: a Matplotlib axis.
-        images: images (N, H, W, C), with C = 1 for grey or 3 for colour.
+        images: images (N, H, W, C): grey, colour, or of other bands, which `in_colours` shows.
         columns: the number of images in a row.
         title: the text above the grid. Default None.
         letters: a short text for each image, shown in red in its corner. Default None.
@@ -38,7 +38,7 @@ def image_grid(
     for i, letter in enumerate(letters or []):
         left, top = (i % columns) * (width + 1) + 1.5, (i // columns) * (height + 1) + 1.5
         ax.text(left, top, letter, color="red", fontsize=6, weight="bold", va="top")
-    _sheet(ax, np.clip(images, 0, 1), columns, title, line=0.45, cmap="gray", vmin=0, vmax=1)
+    _sheet(ax, np.clip(in_colours(images), 0, 1), columns, title, line=0.45, cmap="gray", vmin=0, vmax=1)
 
 
 def difference_grid(ax: plt.Axes, differences: np.ndarray, columns: int, title: str | None = None) -> AxesImage:
@@ -46,15 +46,58 @@ def difference_grid(ax: plt.Axes, differences: np.ndarray, columns: int, title: 
 
     Args:
         ax: a Matplotlib axis.
-        differences: images (N, H, W, 1).
+        differences: images (N, H, W, C); of several channels, their mean is shown.
         columns: the number of images in a row.
         title: the text above the grid. Default None.
 
     Returns:
         The drawn image; give it to `figure.colorbar` for a scale bar.
     """
-    limit = np.abs(differences).max()
+    differences = differences.mean(axis=-1, keepdims=True)
+    limit = np.abs(differences).max() or 1.0
     return _sheet(ax, differences, columns, title, line=np.nan, cmap="RdBu_r", vmin=-limit, vmax=limit)
+
+
+def in_colours(images: np.ndarray) -> np.ndarray:
+    """Return images (..., H, W, C) as grey, (..., H, W, 1), or colours, (..., H, W, 3).
+
+    Of two, or of more than three channels, the first is shown as blue, the middle one as green and the last as red, as
+    maps of satellites show short to long waves. Of two channels, green is their mean.
+
+    Example:
+        >>> in_colours(np.arange(13.0).reshape(1, 1, 13)).ravel().tolist()
+        [12.0, 6.0, 0.0]
+    """
+    channels = images.shape[-1]
+    if channels in (1, 3):
+        return images
+    middle = images.mean(axis=-1) if channels == 2 else images[..., channels // 2]
+    return np.stack([images[..., -1], middle, images[..., 0]], axis=-1)
+
+
+def picture(image: np.ndarray) -> np.ndarray:
+    """Return an image (H, W, C) as `Axes.imshow` takes it: (H, W) of one channel, else (H, W, 3) in [0, 1].
+
+    Example:
+        >>> picture(np.zeros((28, 28, 1))).shape, picture(np.zeros((28, 28, 13))).shape
+        ((28, 28), (28, 28, 3))
+    """
+    shown = in_colours(image)
+    return shown[..., 0] if shown.shape[-1] == 1 else np.clip(shown, 0, 1)
+
+
+def bands_note(channels: int) -> str:
+    """Return the end of a caption: which bands a picture shows. Empty for grey and colour.
+
+    Example:
+        >>> bands_note(13), bands_note(1)
+        (' Shown of the 13 bands: 1, 7 and 13 as blue, green and red.', '')
+    """
+    if channels in (1, 3):
+        return ""
+    if channels == 2:
+        return " Shown of the 2 bands: 1 as blue, 2 as red, and their mean as green."
+    return f" Shown of the {channels} bands: 1, {channels // 2 + 1} and {channels} as blue, green and red."
 
 
 def _sheet(ax, images, columns, title, line, **colours):

@@ -1,6 +1,7 @@
 from itertools import combinations
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
 from dcgmm import DCGMM
@@ -24,3 +25,32 @@ def test_a_drawn_model_names_every_layer_and_shape_and_no_two_texts_touch(spec):
     assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
     assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
     plt.close(figure)
+
+
+def drawn(draw, images):
+    figure, ax = plt.subplots()
+    draw(ax, images, 2)
+    (sheet,) = ax.get_images()
+    plt.close(figure)
+    return np.asarray(sheet.get_array())
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 13])
+def test_images_of_any_number_of_channels_are_shown_and_the_caption_says_which(channels):
+    images = np.linspace(0, 1, channels) * np.ones((3, 4, 5, 1))
+    sheet = drawn(plotting.image_grid, images)
+    assert sheet.shape[:2] == (11, 13) and sheet.shape[2:] in ((), (3,))
+    if channels > 3:  # red is the last band, blue the first
+        np.testing.assert_allclose(sheet[1, 1], [1, images[0, 0, 0, channels // 2], 0])
+    picture = plotting.picture(images[0])
+    assert picture.shape == ((4, 5) if channels == 1 else (4, 5, 3))
+    note = plotting.bands_note(channels)
+    assert (note == "") == (channels in (1, 3)) and (not note or f"the {channels} bands" in note)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 13])
+def test_differences_of_channels_are_shown_as_their_mean(channels):
+    differences = np.random.default_rng(0).normal(size=(3, 4, 5, channels))
+    sheet = drawn(plotting.difference_grid, differences)
+    np.testing.assert_array_equal(sheet[1:5, 1:6], differences[0].mean(axis=-1))
+    assert np.isnan(drawn(plotting.difference_grid, np.zeros((1, 2, 2, channels)))[0, 0])
