@@ -63,8 +63,10 @@ SAMPLES = (
     "sampling.py",
 )
 # A training imports these modules, too, but they decide none of its numbers: files are verified by their hash, and
-# `datasets/custom.py`, which reads images of your own, has a key of its own in the records of such data.
+# `datasets/custom.py`, which reads images of your own, has a key of its own in the records of such data. Checks of
+# arguments return the value as it came.
 WITHOUT_NUMBERS = (
+    "arguments.py",
     "datasets/custom.py",
     "datasets/description.py",
     "datasets/download.py",
