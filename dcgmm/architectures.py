@@ -3,7 +3,7 @@
 import inspect
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -148,7 +148,27 @@ def spec_parts(spec: str) -> list[str]:
     return "".join(_specification(spec).split()).replace(")", ") ").split()
 
 
-def layers_from_spec(spec: str, **gmm_arguments: Any) -> list[keras.layers.Layer]:
+def gmm_arguments(gmm: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the arguments of every GMM layer of a specification as a dict; `GMM` checks their values.
+
+    Args:
+        gmm: some of the arguments of `GMM` other than K, and Keras' `dtype` and `trainable`. None: none.
+
+    Raises:
+        ValueError: if it is no such mapping.
+
+    Example:
+        >>> gmm_arguments({"max_precison": 4})  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ValueError: gmm has the unknown key 'max_precison', expected some of max_precision, centroid_range, ...
+    """
+    if isinstance(gmm, Mapping) and "n_components" in gmm:
+        k = arguments.shown(gmm["n_components"])
+        raise ValueError(f"gmm has the key 'n_components', {k}, but K stands in the specification, as in G(25)")
+    return {} if gmm is None else arguments.known_keys("gmm", gmm, GMM_ARGUMENTS)
+
+
+def layers_from_spec(spec: str, **arguments_of_gmm: Any) -> list[keras.layers.Layer]:
     """Return the layers of a specification such as `"F(8,8,2,2) G(25) F(11,11,1,1) G(36)"`.
 
     They are named as the paper names them, here F1, G2, F3 and G4.
@@ -156,7 +176,7 @@ def layers_from_spec(spec: str, **gmm_arguments: Any) -> list[keras.layers.Layer
     Args:
         spec: the specification; strides may be left out, and one stride counts for both directions. `G(25,unshared)` is
             a `GMM` with a mixture of its own at each position.
-        **gmm_arguments: arguments of every `GMM` other than K, such as `max_precision`; and Keras' `dtype` and
+        **arguments_of_gmm: arguments of every `GMM` other than K, such as `max_precision`; and Keras' `dtype` and
             `trainable`.
 
     Raises:
@@ -166,17 +186,11 @@ def layers_from_spec(spec: str, **gmm_arguments: Any) -> list[keras.layers.Layer
         >>> [layer.name for layer in layers_from_spec("F(8,8,2,2) G(25)")]
         ['F1', 'G2']
     """
-    if "n_components" in gmm_arguments:
-        raise ValueError(
-            f"gmm has the key 'n_components' = {arguments.shown(gmm_arguments['n_components'])}, but K stands in the "
-            "specification, as in G(25)"
-        )
-    gmm_arguments = arguments.known_keys("gmm", gmm_arguments, GMM_ARGUMENTS)
+    of_all = gmm_arguments(arguments_of_gmm)
     layers: list[keras.layers.Layer] = []
     for index, part in enumerate(spec_parts(spec), start=1):
         layer, numbers = _read(part, spec)
-        arguments_of_all = gmm_arguments if layer is GMM else {}
-        layers.append(layer(**{**arguments_of_all, **numbers}, name=f"{part[0]}{index}"))
+        layers.append(layer(**{**(of_all if layer is GMM else {}), **numbers}, name=f"{part[0]}{index}"))
     return layers
 
 

@@ -5,7 +5,7 @@ import math
 import numbers
 import os
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -253,14 +253,18 @@ def seed(name: str, value: Any) -> int | None:
         raise refusal(name, f"an integer from 0 to {SEEDS - 1} or None", value) from None
 
 
-def items(value: Any) -> list[Any] | None:
+def items(value: Any, sets: bool = False) -> list[Any] | None:
     """Return the items of a list, a tuple, an array or another sequence; None for text, a mapping or a single value.
 
+    Args:
+        value: the value.
+        sets: whether a set counts, although its items have no order. Default False.
+
     Example:
-        >>> items((1, 2)), items("12"), items(12)
-        ([1, 2], None, None)
+        >>> items((1, 2)), items("12"), items(12), items({1, 2}), items({1, 2}, sets=True)
+        ([1, 2], None, None, None, [1, 2])
     """
-    if isinstance(value, str | bytes | Mapping):
+    if isinstance(value, str | bytes | Mapping) or (isinstance(value, Set) and not sets):
         return None
     try:
         return list(value)
@@ -286,7 +290,7 @@ def sizes(name: str, value: Any, *axes: str) -> tuple[int, ...]:
         Traceback (most recent call last):
         ValueError: input_shape must be positive integers (H, W, C), received (28.5, 28, 1)
     """
-    found = None if isinstance(value, set | frozenset) else items(value)
+    found = items(value)
     lengths = [axis.count(",") + 1 for axis in axes]
     if found is None or len(found) not in lengths or not all(_is_size(size) for size in found):
         raise refusal(name, f"positive integers {' or '.join(axes)}", value)

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from dcgmm import arguments, inpainting, parallel, sampling, saving
 from dcgmm.annealing import ARGUMENTS, Annealing
-from dcgmm.architectures import GMM_ARGUMENTS, layers_from_spec, resolve, table_of_layers
+from dcgmm.architectures import gmm_arguments, layers_from_spec, resolve, table_of_layers
 from dcgmm.layers import GMM, LinearClassifier, check_chain
 from dcgmm.levels import pair_levels
 from dcgmm.outliers import Moments, OutlierDetection
@@ -41,9 +41,9 @@ def _annealing_arguments(annealing):
 
 
 def _three_rates(rates):
-    factors = None if isinstance(rates, set | frozenset) else arguments.items(rates)
+    factors = arguments.items(rates) or ()
     try:
-        checked = tuple(arguments.number("rates", rate, at_least=0, at_most=MAX_RATE) for rate in factors or ())
+        checked = tuple(arguments.number("rates", rate, at_least=0, at_most=MAX_RATE) for rate in factors)
     except ValueError:
         checked = ()
     if len(checked) != 3:
@@ -69,8 +69,8 @@ class DCGMM(OutlierDetection, TrainingLoop):
         annealing: the arguments of `Annealing` other than K, as a dict. Default: those of [7].
         centroid_phase: the share of the epochs in which only centroids adapt, in [0, 1]. Default 0.4.
         rates: the factors on the gradients of centroids, scales and raw weights, each ≥ 0 and at most 1e15; with an
-            optimizer that normalises gradients, such as Adam, only 0 or not 0 counts. Default (1, 0.5, 0): adapting weights collapse
-            deep top layers onto few components.
+            optimizer that normalises gradients, such as Adam, only 0 or not 0 counts. Default (1, 0.5, 0): adapting
+            weights collapse deep top layers onto few components.
         final_rate: the factor, in (0, 1], to which a GMM layer's learning rate falls together with its annealing
             radius: the rate is multiplied by max(σ/σ₀, final_rate). It acts on gradients, as `rates` do, so it has no
             effect with Adam. Default 1: the rate is constant.
@@ -155,8 +155,7 @@ class DCGMM(OutlierDetection, TrainingLoop):
             >>> [layer.name for layer in DCGMM.from_spec("2L-c C(10)").stack]
             ['F1', 'G2', 'F3', 'G4', 'C5']
         """
-        gmm = {} if gmm is None else arguments.known_keys("gmm", gmm, (*GMM_ARGUMENTS, "n_components"))
-        return cls(layers_from_spec(resolve(spec), **gmm), input_shape, **kwargs)
+        return cls(layers_from_spec(resolve(spec), **gmm_arguments(gmm)), input_shape, **kwargs)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Build each layer on its predecessor's output; every component's start follows from the model's seed."""

@@ -185,16 +185,22 @@ def _one_each(name, value, n, expected, check):
 
 def _by_window(sharpening, n_layers, windows):
     """Return a dict of a Sharpening, or None, by the name of each Folding and MaxPooling layer that it names."""
-    by_name = sharpening if isinstance(sharpening, Mapping) else dict.fromkeys(windows, sharpening)
-    if unknown := [name for name in by_name if name not in windows]:
+    if not isinstance(sharpening, Mapping):
+        _check_sharpening("sharpening", sharpening, n_layers)
+        return dict.fromkeys(windows, sharpening)
+    if unknown := [name for name in sharpening if name not in windows]:
         hint = arguments.nearest(unknown[0], windows)
         raise ValueError(f"sharpening names {sorted(unknown, key=str)}, expected some of {sorted(windows)}{hint}")
-    for value in [sharpening, *by_name.values()] if by_name is not sharpening else by_name.values():
-        if not isinstance(value, Sharpening | None):
-            raise arguments.refusal("sharpening", "a Sharpening, or a dict of them by layer name", value)
-        if value and value.layer is not None and value.layer >= n_layers:
-            raise ValueError(f"the layer of sharpening must be below {n_layers}, received {value}")
-    return dict(by_name)
+    for name, value in sharpening.items():
+        _check_sharpening(f"sharpening[{name!r}]", value, n_layers)
+    return dict(sharpening)
+
+
+def _check_sharpening(name, value, n_layers):
+    if not isinstance(value, Sharpening | None):
+        raise arguments.refusal(name, "a Sharpening, or a dict of them by layer name", value)
+    if value and value.layer is not None and value.layer >= n_layers:
+        raise ValueError(f"the layer of sharpening must be below {n_layers}, received {value}")
 
 
 def top_control(layers: Sequence[keras.layers.Layer], n: int, labels: Any = None) -> tf.Tensor:

@@ -79,17 +79,18 @@ def first_half(classes: Iterable[int]) -> tuple[int, ...]:
         >>> first_half([0, 1, 2])
         (0, 1)
     """
-    ordered = sorted(_labels("classes", classes))
+    ordered = sorted(_labels("classes", classes, highest=None))
     return tuple(ordered[: (len(ordered) + 1) // 2])
 
 
 def _labels(name, value, highest=HIGHEST_LABEL):
     """Return labels, each once and in their order, as a tuple of integers."""
-    labels = arguments.items(value)
+    labels = arguments.items(value, sets=True)
     try:
         return tuple(dict.fromkeys(arguments.integer(name, label, 0, highest) for label in labels or [None]))
     except ValueError:
-        raise arguments.refusal(name, f"a list of labels, integers from 0 to {highest}", value) from None
+        upwards = "from 0 upwards" if highest is None else f"from 0 to {highest}"
+        raise arguments.refusal(name, f"a list of labels, integers {upwards}", value) from None
 
 
 def class_labels(text: str) -> tuple[int, ...]:
@@ -107,7 +108,7 @@ def class_labels(text: str) -> tuple[int, ...]:
         raise ValueError(f"text: classes are labels and ranges such as '0-4' or '0,2,7-9', received {received}")
     bounds = [[int(n) for n in part.split("-")] for part in text.split(",")]
     if backwards := [part for part in bounds if part[0] > part[-1]]:
-        raise ValueError(f"a range of classes goes upwards, received {backwards[0]} in {text!r}")
+        raise ValueError(f"text: a range of classes goes upwards, received {backwards[0]} in {text!r}")
     return tuple(sorted({label for part in bounds for label in range(part[0], part[-1] + 1)}))
 
 

@@ -27,7 +27,7 @@ def select_classes(x: np.ndarray, y: np.ndarray, classes: Iterable[int]) -> tupl
         ([1, 3], [1, 1])
     """
     x, y = _images_and_labels(x, y)
-    found, present = arguments.items(classes), np.unique(y).tolist()
+    found, present = arguments.items(classes, sets=True), np.unique(y).tolist()
     if not found or not all(_is_integer(c) and c in present for c in found):
         hint = ": read text with class_labels" if isinstance(classes, str) else ""
         raise ValueError(
