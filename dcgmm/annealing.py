@@ -74,7 +74,7 @@ class Annealing(keras.layers.Layer):
                 f"{n_components}, the nearest squares are {side**2} and {(side + 1) ** 2}"
             )
         table = f"the annealing's table of {n_components:,} × {n_components:,} distances"
-        arguments.memory("n_components", n_components, table, BYTES_PER_PAIR * n_components**2)
+        arguments.memory(f"n_components = {n_components:,}", table, BYTES_PER_PAIR * n_components**2)
         self.n_components = n_components
         start = math.sqrt(2 * n_components) / 4 if sigma_start is None else sigma_start
         self.sigma_start = _checked("sigma_start", start, at_least=SMALLEST, at_most=LARGEST)

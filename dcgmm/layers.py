@@ -182,8 +182,8 @@ class Folding(_Window):
         super().build(input_shape)
         height, width, channels = self.input_dims
         entries = math.prod(self.output_plane) * self.output_channels
-        what = f"{self}: its table of {entries:,} window entries"
-        arguments.memory(f"the input of {self.name}, {height}x{width} pixels", height * width, what, 24 * entries)
+        what = f"the table of its {entries:,} window entries"
+        arguments.memory(f"for {self}, an input of {height}x{width}", what, 24 * entries)
         elements = np.arange(height * width * channels).reshape(height, width, channels)
         windows = np.lib.stride_tricks.sliding_window_view(elements, self.size, axis=(0, 1))
         windows = windows[:: self.strides[0], :: self.strides[1]].transpose(0, 1, 3, 4, 2)
@@ -392,7 +392,7 @@ class GMM(keras.layers.Layer):
         *plane, features = self.input_dims
         n = (1 if self.shared else math.prod(plane)) * self.n_components * (2 * features + 1)
         what = f"a mixture on {features} features with {n:,} parameters"
-        arguments.memory(f"n_components of {self.name}", self.n_components, what, 4 * n)
+        arguments.memory(f"n_components of {self.name} = {self.n_components:,}", what, 4 * n)
 
     def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple[int | None, ...]:
         """Return (N, H, W, K)."""
@@ -590,7 +590,7 @@ class LinearClassifier(keras.layers.Layer):
         """Create W and b. They start at zero, because the problem is convex."""
         self.input_dims = _check_rank(input_shape, self.name)
         n = (math.prod(self.input_dims) + 1) * self.n_classes
-        arguments.memory(f"n_classes of {self.name}", self.n_classes, f"a classifier with {n:,} weights", 4 * n)
+        arguments.memory(f"n_classes of {self.name} = {self.n_classes:,}", f"a classifier with {n:,} weights", 4 * n)
         self.input_spec = keras.layers.InputSpec(shape=(None, *self.input_dims))
         self.kernel = self.add_weight(
             name="kernel", shape=(math.prod(self.input_dims), self.n_classes), initializer="zeros"
