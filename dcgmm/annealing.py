@@ -7,7 +7,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dcgmm import arguments
 from dcgmm.keras_settings import in_float32
+
+# The arguments of `Annealing` but K.
+ARGUMENTS = ("sigma_start", "sigma_end", "decay", "tolerance", "rate")
+# σ and α are at least this: σ² is then a normal number in float32, and a window's mini-batches can be counted.
+SMALLEST = 1e-18
+LARGEST = 1e15
+# What the table of distances takes for each pair of components while it is made.
+BYTES_PER_PAIR = 48
 
 
 @keras.saving.register_keras_serializable("dcgmm")
@@ -24,14 +33,17 @@ class Annealing(keras.layers.Layer):
 
     Args:
         n_components: K, a square number.
-        sigma_start: σ₀, in grid steps, > 0: the radius in which neighbours learn together at first. Default ¼·√(2K).
-        sigma_end: σ_∞, in grid steps, > 0: the end of the decay. Default 0.01: each component learns alone.
+        sigma_start: σ₀, in grid steps, from σ_∞ to 1e15: the radius in which neighbours learn together at first.
+            Default ¼·√(2K).
+        sigma_end: σ_∞, in grid steps, from 1e-18 to σ₀: the end of the decay. Default 0.01: each component learns
+            alone.
         decay: γ, in (0, 1): the factor on σ after a window with little gain; smaller is faster. Default 0.9.
-        tolerance: δ, > 0: the relative gain that counts as little; larger is faster. Default 0.05.
-        rate: α, in (0, 1]: the inverse of a window's length in mini-batches; larger is faster. Default 0.01.
+        tolerance: δ, in (0, 1e15]: the relative gain that counts as little; larger is faster. Default 0.05.
+        rate: α, in [1e-18, 1]: the inverse of a window's length in mini-batches; larger is faster. Default 0.01.
 
     Raises:
-        ValueError: if K is not a square, or an argument is outside its range.
+        ValueError: if K is not a square, if its table of K × K distances needs more memory than the machine has, or if
+            an argument is of the wrong type or outside its range.
 
     Source: A. Gepperth, B. Pfülb, Gradient-based training of Gaussian Mixture Models for high-dimensional streaming
     data, Neural Processing Letters 53, 2021.
@@ -55,27 +67,27 @@ class Annealing(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **in_float32(kwargs, "Annealing"))
+        n_components = arguments.positive_integer("n_components of the annealing", n_components)
         side = math.isqrt(n_components)
         if side * side != n_components:
             raise ValueError(
                 f"annealing lays the components on a square grid, so K must be a square number: received K = "
                 f"{n_components}, the nearest squares are {side**2} and {(side + 1) ** 2}"
             )
+        table = f"the annealing's table of {n_components:,} × {n_components:,} distances"
+        arguments.memory(f"n_components = {n_components:,}", table, BYTES_PER_PAIR * n_components**2)
         self.n_components = n_components
-        self.sigma_start = math.sqrt(2 * n_components) / 4 if sigma_start is None else sigma_start
-        self.sigma_end = sigma_end
-        self.decay = decay
-        self.tolerance = tolerance
-        self.rate = rate
-        for argument, valid in {
-            "sigma_start": self.sigma_start > 0,
-            "sigma_end": sigma_end > 0,
-            "decay": 0 < decay < 1,
-            "tolerance": tolerance > 0,
-            "rate": 0 < rate <= 1,
-        }.items():
-            if not valid:
-                raise ValueError(f"annealing: {argument} is out of its range, received {getattr(self, argument)}")
+        start = math.sqrt(2 * n_components) / 4 if sigma_start is None else sigma_start
+        self.sigma_start = _checked("sigma_start", start, at_least=SMALLEST, at_most=LARGEST)
+        self.sigma_end = _checked("sigma_end", sigma_end, at_least=SMALLEST, at_most=LARGEST)
+        if self.sigma_end > self.sigma_start:
+            raise ValueError(
+                "sigma_end of the annealing must not be above sigma_start, because σ falls: received sigma_end = "
+                f"{sigma_end} and sigma_start = {start}{' (its default)' if sigma_start is None else ''}"
+            )
+        self.decay = _checked("decay", decay, above=0, below=1)
+        self.tolerance = _checked("tolerance", tolerance, above=0, at_most=LARGEST)
+        self.rate = _checked("rate", rate, at_least=SMALLEST, at_most=1)
         self._window = round(1 / rate)
         self._squared_distances = _torus_distances(side).astype("float32") ** 2
 
@@ -94,8 +106,7 @@ class Annealing(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        names = ("n_components", "sigma_start", "sigma_end", "decay", "tolerance", "rate")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        return {**super().get_config(), **{name: getattr(self, name) for name in ("n_components", *ARGUMENTS)}}
 
     def neighbourhood(self) -> tf.Tensor:
         """Return g(σ), a tensor (K, K) with rows that sum to 1."""
@@ -104,12 +115,16 @@ class Annealing(keras.layers.Layer):
     def objective(self, scores: tf.Tensor) -> tf.Tensor:
         """Return the mean over images and positions of max_k Σ_j g_kj l_j, for log scores (N, H, W, K).
 
+        Raises:
+            ValueError: if the last axis of the scores is not K.
+
         Example:
             >>> annealing = Annealing(4, sigma_start=0.01)
             >>> annealing.build()
             >>> float(annealing.objective(tf.constant([[[[1.0, 5.0, 2.0, 3.0]]]])))
             5.0
         """
+        arguments.tensor("scores", scores, "(N, H, W, K)", (None, None, None, self.n_components))
         return _mean_of_largest(tf.reshape(scores, (-1, self.n_components)), self.neighbourhood())
 
     def update(self, objective: tf.Tensor, learning: Any = 1) -> None:
@@ -139,6 +154,10 @@ class Annealing(keras.layers.Layer):
         self.first_mean.assign(tf.where(closed & (windows == 1), mean, self.first_mean))
         self.previous_mean.assign(tf.where(closed, mean, self.previous_mean))
         self.window_sum.assign(tf.where(closed, 0.0, self.window_sum))
+
+
+def _checked(argument, value, **limits):
+    return arguments.number(f"{argument} of the annealing", value, **limits)
 
 
 @tf.custom_gradient

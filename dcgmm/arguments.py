@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+# TensorFlow and NumPy count in 64 bits.
+LARGEST_INTEGER = 2**63
 # NumPy's and TensorFlow's generators take seeds below this.
 SEEDS = 2**32
 # Messages show longer values cut.
@@ -26,7 +28,9 @@ def shown(value: Any) -> str:
         ('True, which is a truth value', "'[1, 2]', which is text", 'a float64 ndarray of shape (3, 4)')
     """
     if getattr(value, "shape", ()) != () and getattr(value, "dtype", None) is not None:
-        return f"a {getattr(value.dtype, 'name', value.dtype)} {type(value).__name__} of shape {tuple(value.shape)}"
+        kind = str(getattr(value.dtype, "name", value.dtype))
+        article = "an" if kind.startswith(("i", "o")) else "a"
+        return f"{article} {kind} {type(value).__name__} of shape {tuple(value.shape)}"
     try:
         text = _SHORT.repr(value)
     except ValueError:  # Python refuses to write integers of more than 4,300 digits
@@ -78,6 +82,8 @@ def integer(name: str, value: Any, at_least: int | None = None, at_most: int | N
     """
     whole = isinstance(value, numbers.Integral) and is_number(value)
     low, high = (-math.inf if at_least is None else at_least), (math.inf if at_most is None else at_most)
+    if whole and abs(value) >= LARGEST_INTEGER:
+        raise refusal(name, "an integer of at most 63 bits", value)
     if not whole or not low <= value <= high:
         if at_least is not None and at_most is not None:
             expected = f"an integer from {at_least} to {at_most}"
@@ -298,7 +304,7 @@ def sizes(name: str, value: Any, *axes: str) -> tuple[int, ...]:
 
 
 def _is_size(value):
-    return isinstance(value, numbers.Integral) and is_number(value) and value > 0
+    return isinstance(value, numbers.Integral) and is_number(value) and 0 < value < LARGEST_INTEGER
 
 
 def array(
@@ -411,12 +417,11 @@ def tensor(name: str, value: Any, axes: str, shape: Sequence[int | None], floats
     return value
 
 
-def memory(name: str, value: int, what: str, n_bytes: int) -> None:
+def memory(size: str, what: str, n_bytes: int) -> None:
     """Refuse a size that needs more memory than the machine has, before the memory is asked for.
 
     Args:
-        name: what the message calls the argument.
-        value: the size.
+        size: the argument and the size that came.
         what: what would take the memory.
         n_bytes: how many bytes it would take.
 
@@ -424,13 +429,13 @@ def memory(name: str, value: int, what: str, n_bytes: int) -> None:
         ValueError: if it is more than the machine has.
 
     Example:
-        >>> memory("K", 10**8, "a table of K × K numbers", 4 * 10**16)  # doctest: +ELLIPSIS
+        >>> memory("K = 100,000,000", "a table of K × K numbers", 4 * 10**16)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ValueError: K = 100,000,000 is too large: a table of K × K numbers takes 35.5 PiB, ...
     """
     if n_bytes > (available := _memory_of_machine()):
         raise ValueError(
-            f"{name} = {value:,} is too large: {what} takes {_bytes_text(n_bytes)}, and this machine has "
+            f"{size} is too large: {what} takes {_bytes_text(n_bytes)}, and this machine has "
             f"{_bytes_text(available)} of memory"
         )
 

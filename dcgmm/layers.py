@@ -9,24 +9,42 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dcgmm import arguments
 from dcgmm.keras_settings import in_float32
 
 MAX_PRECISION = 20.0
 MIN_SCALE = 1e-3
+# A larger range or bound is not finite in float32 after a few products.
+MAX_RANGE = 1e15
 INVERSES = ("one-hot", "log-probabilities")  # The two ways down of a classifier; the first is the default.
 TARGET_PROBABILITY = 0.95  # of the class, in the second one
 
 
 def _pair(value, what):
-    pair = tuple(value) if isinstance(value, list | tuple) else (value, value)
-    if len(pair) != 2 or not all(isinstance(v, int) and v > 0 for v in pair):
-        raise ValueError(f"{what} must be a positive integer or a pair (y, x) of them, received {value!r}")
-    return pair
+    items = arguments.items(value)
+    try:
+        return arguments.sizes(what, [value, value] if items is None else items, "(y, x)")
+    except ValueError:
+        raise arguments.refusal(what, "a positive integer or a pair (y, x) of them", value) from None
 
 
 def _check_rank(input_shape, layer):
-    if len(input_shape) != 4 or any(size is None for size in input_shape[1:]):
-        raise ValueError(f"{layer} expects an input (batch, height, width, channels), received shape {input_shape}")
+    """Return (H, W, C) of an input's shape; only the size of the batch may be open."""
+    try:
+        return arguments.sizes("input_shape", (arguments.items(input_shape) or [])[1:], "(H, W, C)")
+    except ValueError:
+        raise ValueError(
+            f"{layer} expects an input (batch, height, width, channels), received shape {arguments.shown(input_shape)}"
+        ) from None
+
+
+def _check_control(control, layer, floats=True):
+    """Check the signal that a layer receives on the way down: it has the shape of the layer's output."""
+    if not layer.built:
+        raise ValueError(f"{layer.name} has no way down yet: call it on an input first, or build it")
+    shape = layer.compute_output_shape((None, *layer.input_dims))
+    axes = "(N, h, w, channels)" if len(shape) == 4 else "(N, classes)"
+    arguments.tensor(f"the control signal of {layer.name}", control, axes, shape, floats)
 
 
 class _Window(keras.layers.Layer):
@@ -39,8 +57,7 @@ class _Window(keras.layers.Layer):
 
     def positions(self, input_shape: Sequence[Any]) -> tuple[int, ...]:
         """Return (H', W'), the number of window positions on an input (batch, H, W, C)."""
-        _check_rank(input_shape, self.name)
-        height, width = input_shape[1:3]
+        height, width, _ = _check_rank(input_shape, self.name)
         if self.size[0] > height or self.size[1] > width:
             raise ValueError(f"{self}: the filter is larger than its input of {height}x{width}")
         return tuple(1 + (n - f) // s for n, f, s in zip((height, width), self.size, self.strides, strict=True))
@@ -67,6 +84,61 @@ class _Window(keras.layers.Layer):
         return f"layer {self.name}, {self.letter}({numbers})"
 
 
+def check_chain(layers: Any) -> list[keras.layers.Layer]:
+    """Return the layers of a chain as a list, or refuse those that cannot work in one.
+
+    A layer of your own needs the two directions, estimation in `call` and sampling in `down`, and
+    `compute_output_shape`.
+
+    Args:
+        layers: the layers, from the image upwards.
+
+    Raises:
+        ValueError: if they are no layers, one of them cannot work in a chain, one stands twice, two have one name, or
+            there is no GMM at the top, or below the `LinearClassifier` at the top.
+
+    Example:
+        >>> [layer.letter for layer in check_chain([Folding(28), GMM(25), LinearClassifier(10)])]
+        ['F', 'G', 'C']
+        >>> check_chain([keras.layers.Dense(5, name="dense"), GMM(25)])  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ValueError: layers[0], <Dense name=dense, built=False>, lacks `down`: each layer needs `call` for ...
+    """
+    chain = None if isinstance(layers, keras.layers.Layer) else arguments.items(layers)
+    if chain is None:
+        raise arguments.refusal("layers", "a list of layers such as [Folding(28), GMM(25)]", layers)
+    for index, layer in enumerate(chain):
+        if not isinstance(layer, keras.layers.Layer):
+            raise arguments.refusal(f"layers[{index}]", "a layer such as GMM(25)", layer)
+        if missing := _missing_directions(layer):
+            raise ValueError(
+                f"layers[{index}], {layer!r}, lacks {' and '.join(missing)}: each layer needs `call` for estimation, "
+                "`down` for sampling, and `compute_output_shape`"
+            )
+        if any(layer is other for other in chain[:index]):
+            raise ValueError(f"layers[{index}], {layer!r}, stands in layers twice: make a new layer for each place")
+    top = chain[:-1] if chain and isinstance(chain[-1], LinearClassifier) else chain
+    if not top or not isinstance(top[-1], GMM) or any(isinstance(layer, LinearClassifier) for layer in top):
+        raise ValueError(
+            "a DCGMM needs a GMM layer at its top, or below its only LinearClassifier, received layers = "
+            f"{arguments.shown(chain)}"
+        )
+    names = [layer.name for layer in chain]
+    if len(set(names)) < len(names):
+        raise ValueError(f"every layer needs a name of its own, received layers with the names {names}")
+    return chain
+
+
+def _missing_directions(layer):
+    """Return which methods of a layer in a chain are missing."""
+    has = {
+        "`call`": type(layer).call is not keras.layers.Layer.call,
+        "`down`": callable(getattr(layer, "down", None)),
+        "`compute_output_shape`": type(layer).compute_output_shape is not keras.layers.Layer.compute_output_shape,
+    }
+    return [method for method, there in has.items() if not there]
+
+
 @keras.saving.register_keras_serializable("dcgmm")
 class Folding(_Window):
     r"""A layer that moves the content of each filter window into the channels: F(f_Y, f_X, Δ_Y, Δ_X) of Sec. II-A1.
@@ -81,7 +153,8 @@ class Folding(_Window):
         strides: steps in pixels, an integer or (Δ_Y, Δ_X). Default 1.
 
     Raises:
-        ValueError: if the filter is larger than its input, or if the strides do not end at its border.
+        ValueError: if a size is no positive integer, or, in `build`, if the filter is larger than its input, if the
+            strides do not end at its border, or if the windows need more memory than the machine has.
 
     Example:
         >>> folding = Folding(8, strides=2)
@@ -109,6 +182,9 @@ class Folding(_Window):
         """Make a table of the window entries that cover each input element."""
         super().build(input_shape)
         height, width, channels = self.input_dims
+        entries = math.prod(self.output_plane) * self.output_channels
+        what = f"the table of its {entries:,} window entries"
+        arguments.memory(f"for {self}, an input of {height}x{width}", what, 24 * entries)
         elements = np.arange(height * width * channels).reshape(height, width, channels)
         windows = np.lib.stride_tricks.sliding_window_view(elements, self.size, axis=(0, 1))
         windows = windows[:: self.strides[0], :: self.strides[1]].transpose(0, 1, 3, 4, 2)
@@ -139,6 +215,7 @@ class Folding(_Window):
 
     def down(self, control: tf.Tensor) -> tf.Tensor:
         """Return the mean over all window entries that cover an element: (N, H', W', C') to (N, H, W, C)."""
+        _check_control(control, self)
         entries = tf.reshape(control, (-1, math.prod(self.output_plane) * control.shape[-1]))
         weights = self._covered / np.maximum(self.coverage, 1)[:, None]
         mean = tf.einsum("nem,em->ne", tf.gather(entries, self._covering, axis=1), tf.cast(weights, control.dtype))
@@ -154,7 +231,7 @@ class MaxPooling(_Window):
         strides: steps in positions, an integer or (Δ_Y, Δ_X). Default: the kernel size.
 
     Raises:
-        ValueError: if the kernel is larger than its input.
+        ValueError: if a size is no positive integer, or, in `build`, if the kernel is larger than its input.
 
     Example:
         >>> MaxPooling(2)(tf.reshape(tf.range(16.0), (1, 4, 4, 1))).numpy().squeeze().tolist()
@@ -176,10 +253,16 @@ class MaxPooling(_Window):
 
     def down(self, control: tf.Tensor) -> tf.Tensor:
         """Repeat each position up to the exact size of the input: (N, H', W', C) to (N, H, W, C)."""
+        _check_control(control, self, floats=False)
         for axis in (0, 1):
             source = np.arange(self.input_dims[axis]) // self.strides[axis]
             control = tf.gather(control, np.minimum(source, self.output_plane[axis] - 1), axis=axis + 1)
         return control
+
+
+def _precision(name, value, highest=MAX_RANGE):
+    """Return a precision: at least the smallest one that `ScaleRange` lets stand, 1e-6, and at most `highest`."""
+    return arguments.number(name, value, at_least=MIN_SCALE**2, at_most=highest)
 
 
 @keras.saving.register_keras_serializable("dcgmm")
@@ -187,7 +270,10 @@ class ScaleRange(keras.constraints.Constraint):
     """A constraint that clips the scales s to [1e-3, √D_max]; their squares are the precisions.
 
     Args:
-        max_precision: D_max, > 0. Default 20.
+        max_precision: D_max, at least 1e-6 and finite. Default 20.
+
+    Raises:
+        ValueError: if D_max is outside its range.
 
     Example:
         >>> ScaleRange(max_precision=4)(tf.constant([0.5, 9.0])).numpy().tolist()
@@ -195,7 +281,7 @@ class ScaleRange(keras.constraints.Constraint):
     """
 
     def __init__(self, max_precision: float = MAX_PRECISION) -> None:
-        self.max_precision = max_precision
+        self.max_precision = _precision("max_precision", max_precision)
 
     def __call__(self, scales: tf.Tensor) -> tf.Tensor:
         """Return the scales clipped to the range."""
@@ -223,17 +309,21 @@ class GMM(keras.layers.Layer):
 
     Args:
         n_components: K, ≥ 1.
-        max_precision: D_max, > 0, the upper bound of the precisions s². Standard deviations are at least 1/√D_max, so
-            a larger one allows narrower components; it also makes likelihoods and gradients larger. Default 20.
-        centroid_range: r, ≥ 0: the centroids start from U[−r, r]; a larger r spreads them more. Default 0.01.
-        start_precision: the start of all precisions, in (0, D_max]. Default None: D_max, because one component won
+        max_precision: D_max, from 1e-6 to 1e15, the upper bound of the precisions s². Standard deviations are at least
+            1/√D_max, so a larger one allows narrower components; it also makes likelihoods and gradients larger.
+            Default 20.
+        centroid_range: r, from 0 to 1e15: the centroids start from U[−r, r]; a larger r spreads them more. Default
+            0.01.
+        start_precision: the start of all precisions, in [1e-6, D_max]. Default None: D_max, because one component won
             everything with the paper's Σ = 1 (see results/ERRATA.md).
-        seed: an integer for the start of the centroids. Default None: random, except in a `DCGMM`, which sets it.
+        seed: an integer from 0 to 2³² − 1 for the start of the centroids. Default None: random, except in a `DCGMM`,
+            which sets it.
         shared: whether all positions share one mixture. Default True. If False, the input must have the size that the
             layer was built for; in a `DCGMM`, each mixture learns as if it were alone, but all share one annealing.
 
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: if an argument is of the wrong type or outside its range, or, in `build`, if the parameters need
+            more memory than the machine has.
 
     Source: A. Gepperth, B. Pfülb, Gradient-based training of Gaussian Mixture Models for high-dimensional streaming
     data, Neural Processing Letters 53, 2021.
@@ -262,25 +352,22 @@ class GMM(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**in_float32(kwargs, type(self).__name__))
-        if not isinstance(n_components, int) or n_components < 1:
-            raise ValueError(f"{self.name}: n_components must be a positive integer, received {n_components!r}")
-        start = max_precision if start_precision is None else start_precision
-        if not max_precision > 0 or not 0 < start <= max_precision or not centroid_range >= 0:
-            raise ValueError(
-                f"{self.name}: expected max_precision > 0, start_precision in (0, max_precision] and centroid_range "
-                f">= 0, received {max_precision}, {start_precision} and {centroid_range}"
-            )
-        self.start_precision = start_precision
-        self.n_components = n_components
-        self.max_precision = max_precision
-        self.centroid_range = centroid_range
-        self.seed = seed
-        self.shared = shared
+        of = f"of {self.name}"
+        self.n_components = arguments.positive_integer(f"n_components {of}", n_components)
+        self.max_precision = _precision(f"max_precision {of}", max_precision)
+        self.centroid_range = arguments.number(f"centroid_range {of}", centroid_range, at_least=0, at_most=MAX_RANGE)
+        self.start_precision = (
+            None
+            if start_precision is None
+            else _precision(f"start_precision {of}, at most its max_precision,", start_precision, self.max_precision)
+        )
+        self.seed = arguments.seed(f"seed {of}", seed)
+        self.shared = arguments.truth(f"shared {of}", shared)
 
     def build(self, input_shape: Sequence[Any]) -> None:
         """Create μ, s and ξ for the D channels of the input."""
-        _check_rank(input_shape, self.name)
-        self.input_dims = tuple(input_shape[1:])
+        self.input_dims = _check_rank(input_shape, self.name)
+        self._check_memory()
         fixed = [-1] if self.shared else [1, 2, -1]
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={axis: input_shape[axis] for axis in fixed})
         self.output_plane = tuple(input_shape[1:3])
@@ -301,6 +388,12 @@ class GMM(keras.layers.Layer):
             constraint=ScaleRange(self.max_precision),
         )
         self.xi = self.add_weight(name="xi", shape=(*mixtures, self.n_components), initializer="zeros")
+
+    def _check_memory(self):
+        *plane, features = self.input_dims
+        n = (1 if self.shared else math.prod(plane)) * self.n_components * (2 * features + 1)
+        what = f"a mixture on {features} features with {n:,} parameters"
+        arguments.memory(f"n_components of {self.name} = {self.n_components:,}", what, 4 * n)
 
     def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple[int | None, ...]:
         """Return (N, H, W, K)."""
@@ -427,12 +520,23 @@ class GMM(keras.layers.Layer):
         Args:
             control: component weights (N, H, W, K). Negative weights count as 0; where all are 0, π replaces them.
             seed: two integers, as for TensorFlow's stateless random operations.
-            top_s: S: draw from the S largest weights only. Default None: from all.
-            noise: factor on the drawn noise; 0 gives the centroids. Default 1.
+            top_s: S, ≥ 1: draw from the S largest weights only; more than K count as K. Default None: from all.
+            noise: factor on the drawn noise, ≥ 0; 0 gives the centroids. Default 1.
             merge_prior: whether the control signal is multiplied by π (Sec. V). Default False.
             noise_at_bound: whether features whose precision is at its bound get noise, too. Default False. True gives
                 the mixture's own distribution.
+
+        Raises:
+            ValueError: if an argument is of the wrong type or shape, or outside its range.
         """
+        _check_control(control, self)
+        of = f"of {self.name}"
+        if tf.convert_to_tensor(seed).shape != (2,) or not tf.convert_to_tensor(seed).dtype.is_integer:
+            raise arguments.refusal(f"seed {of}", "two integers", seed)
+        top_s = None if top_s is None else arguments.positive_integer(f"top_s {of}", top_s)
+        noise = arguments.number(f"noise {of}", noise, at_least=0, at_most=MAX_RANGE)
+        merge_prior = arguments.truth(f"merge_prior {of}", merge_prior)
+        noise_at_bound = arguments.truth(f"noise_at_bound {of}", noise_at_bound)
         prior = tf.nn.softmax(self.xi)
         weights = tf.nn.relu(control)
         has_weight = tf.reduce_sum(weights, -1, keepdims=True) > 0
@@ -479,11 +583,12 @@ class LinearClassifier(keras.layers.Layer):
     the right class (notebook 08-conditional), so it is the default.
 
     Args:
-        n_classes: the number of classes, ≥ 2.
+        n_classes: the number of classes, an integer ≥ 2.
         inverse: how `down` reads the paper, `"one-hot"` or `"log-probabilities"`. Default `"one-hot"`.
 
     Raises:
-        ValueError: if there are fewer than two classes, or the inverse is unknown.
+        ValueError: if `n_classes` is no integer of at least two, or the inverse is unknown, or, in `build`, if the
+            weights need more memory than the machine has.
 
     Example:
         >>> classifier = LinearClassifier(10)
@@ -495,9 +600,7 @@ class LinearClassifier(keras.layers.Layer):
 
     def __init__(self, n_classes: int, inverse: str = "one-hot", **kwargs: Any) -> None:
         super().__init__(**in_float32(kwargs, type(self).__name__))
-        if not isinstance(n_classes, int) or n_classes < 2:
-            raise ValueError(f"{self.name}: n_classes must be an integer of at least 2, received {n_classes!r}")
-        self.n_classes = n_classes
+        self.n_classes = arguments.integer(f"n_classes of {self.name}", n_classes, at_least=2)
         self.inverse = inverse
 
     @property
@@ -507,14 +610,13 @@ class LinearClassifier(keras.layers.Layer):
 
     @inverse.setter
     def inverse(self, value: str) -> None:
-        if value not in INVERSES:
-            raise ValueError(f"{self.name}: inverse must be one of {', '.join(INVERSES)}, received {value!r}")
-        self._inverse = value
+        self._inverse = arguments.one_of(f"inverse of {self.name}", value, INVERSES)
 
     def build(self, input_shape: Sequence[Any]) -> None:
         """Create W and b. They start at zero, because the problem is convex."""
-        _check_rank(input_shape, self.name)
-        self.input_dims = tuple(input_shape[1:])
+        self.input_dims = _check_rank(input_shape, self.name)
+        n = (math.prod(self.input_dims) + 1) * self.n_classes
+        arguments.memory(f"n_classes of {self.name} = {self.n_classes:,}", f"a classifier with {n:,} weights", 4 * n)
         self.input_spec = keras.layers.InputSpec(shape=(None, *self.input_dims))
         self.kernel = self.add_weight(
             name="kernel", shape=(math.prod(self.input_dims), self.n_classes), initializer="zeros"
@@ -541,6 +643,7 @@ class LinearClassifier(keras.layers.Layer):
 
     def down(self, one_hot: tf.Tensor) -> tf.Tensor:
         """Return the control signal (N, h, w, K) of one-hot classes (N, classes)."""
+        _check_control(one_hot, self)
         targets, axes = one_hot, [-1]
         if self.inverse == "log-probabilities":
             others = (1 - TARGET_PROBABILITY) / (self.n_classes - 1)

@@ -1,5 +1,6 @@
 """Numbers about clusterings and samples. They depend on arrays only, not on a model."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from sklearn.metrics import davies_bouldin_score, euclidean_distances
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import SVC
+
+from dcgmm import arguments
 
 # Images are blurred by this many pixels before they are compared, because an eye averages over grain.
 BLUR = 1.0
@@ -28,11 +31,17 @@ def dunn_index(x: Any, labels: Any) -> float:
     points give a smaller index, so compare only indices of equally many points.
 
     Args:
-        x: points (N, ...), flattened for the distances.
+        x: points (N, ...), finite, flattened for the distances.
         labels: the cluster of each point, (N,).
 
     Returns:
-        A float, or NaN if all points are in one cluster.
+        A float, or NaN where it is not defined: all points are in one cluster, or the points of each cluster are equal.
+
+    Raises:
+        ValueError: if there are no points, a number is not finite, or there is not one label for each point.
+
+    Warns:
+        UserWarning: if the points of each cluster are equal, as where each cluster has one point.
 
     Source: J. C. Dunn, A fuzzy relative of the ISODATA process, Journal of Cybernetics 3, 1973.
 
@@ -40,11 +49,11 @@ def dunn_index(x: Any, labels: Any) -> float:
         >>> dunn_index([[0.0], [1.0], [4.0]], [0, 0, 1])
         3.0
     """
-    order = np.argsort(labels, kind="stable")
-    x = _flat(x)[order]
-    _, sizes = np.unique(labels, return_counts=True)
-    if len(sizes) < 2:
+    x, labels, defined = _clustering(x, labels)
+    if not defined:
         return float("nan")
+    x = x[np.argsort(labels, kind="stable")]
+    _, sizes = np.unique(labels, return_counts=True)
     diameter, separation = 0.0, np.inf
     for start, size in zip(np.cumsum(sizes) - sizes, sizes, strict=True):
         # Compare a cluster with itself and with the later ones, because each pair is needed only once.
@@ -54,17 +63,35 @@ def dunn_index(x: Any, labels: Any) -> float:
     return float(np.sqrt(separation / diameter))
 
 
+def _clustering(x, labels):
+    """Return points as rows (N, D), the cluster of each (N,), and whether they have an index: else it is NaN."""
+    x = arguments.array("x", x, "(N, ...)", truths=True)
+    labels = arguments.labels("labels", labels, len(x))
+    clusters, firsts, cluster_of = np.unique(labels, return_index=True, return_inverse=True)
+    rows = _flat(x)
+    without_extent = len(clusters) > 1 and np.array_equal(rows, rows[firsts][cluster_of])
+    if without_extent:
+        warnings.warn("the points x of each cluster are equal, so the index is not defined: NaN", stacklevel=3)
+    return rows, labels, len(clusters) > 1 and not without_extent
+
+
 def davies_bouldin(x: Any, labels: Any) -> float:
     r"""Return the Davies-Bouldin score, the mean over clusters i of max_{j≠i} (s_i + s_j) / d_ij; lower is better.
 
     s is the mean Euclidean distance of a cluster's points from their mean, d the distance between two such means.
 
     Args:
-        x: points (N, ...), flattened for the distances.
+        x: points (N, ...), finite, flattened for the distances.
         labels: the cluster of each point, (N,).
 
     Returns:
-        A float, or NaN if all points are in one cluster.
+        A float, or NaN where it is not defined: all points are in one cluster, or the points of each cluster are equal.
+
+    Raises:
+        ValueError: if there are no points, a number is not finite, or there is not one label for each point.
+
+    Warns:
+        UserWarning: if the points of each cluster are equal, as where each cluster has one point.
 
     Source: D. L. Davies and D. W. Bouldin, A cluster separation measure, IEEE PAMI 1(2), 1979.
 
@@ -72,9 +99,8 @@ def davies_bouldin(x: Any, labels: Any) -> float:
         >>> round(davies_bouldin([[0.0], [2.0], [10.0], [12.0]], [0, 0, 1, 1]), 3)
         0.2
     """
-    if len(np.unique(labels)) < 2:
-        return float("nan")
-    return float(davies_bouldin_score(_flat(x), labels))
+    x, labels, defined = _clustering(x, labels)
+    return float(davies_bouldin_score(x, labels)) if defined else float("nan")
 
 
 def components_in_use(labels: Any, min_share: float = 0.001) -> int:
@@ -84,16 +110,21 @@ def components_in_use(labels: Any, min_share: float = 0.001) -> int:
         labels: the winning component of each point, (N,).
         min_share: the share, in [0, 1]. Default 0.001.
 
+    Raises:
+        ValueError: if there are no labels, or the share is outside its range.
+
     Example:
         >>> components_in_use([0, 0, 2, 5]), components_in_use([0, 0, 2, 5], min_share=0.5)
         (3, 1)
     """
+    labels = arguments.labels("labels", labels)
+    min_share = arguments.number("min_share", min_share, at_least=0, at_most=1)
     counts = np.unique(labels, return_counts=True)[1]
     return int(np.sum(counts >= min_share * len(labels)))
 
 
 def sharpness(images: Any) -> float:
-    """Return the steepness of edges in images (N, H, W, C), in grey value per pixel.
+    """Return the steepness of edges in images (N, H, W, C) of at least 2×2 pixels, in grey value per pixel.
 
     It is Σ|∇x|² / Σ|∇x| over all pixels: the mean of |∇x|, weighted by |∇x|. The plain mean of |∇x| does not measure
     blur, because blur makes an edge wider but does not change the sum of its gradients.
@@ -101,12 +132,18 @@ def sharpness(images: Any) -> float:
     Returns:
         A float, or NaN if the images have no edges.
 
+    Raises:
+        ValueError: if `images` are no such images, or a pixel is not finite.
+
     Example:
         >>> edge = np.zeros((1, 4, 4, 1))
         >>> edge[:, :, 2:] = 1
         >>> sharpness(edge)
         0.5
     """
+    images = _images("images", images)
+    if min(images.shape[1:3]) < 2:
+        raise ValueError(f"images must have at least 2x2 pixels for their edges, received shape {images.shape}")
     gradient = np.hypot(*np.gradient(np.asarray(images, "float64"), axis=(1, 2)))
     total = float(np.sum(gradient))
     return float(np.sum(gradient**2)) / total if total else float("nan")
@@ -118,12 +155,15 @@ def perceived(images: Any) -> np.ndarray:
     Images are clipped to [0, 1], as they are shown, and blurred by `BLUR`, so that grain hardly counts. The distance of
     two rows is the RMS over pixels.
 
+    Raises:
+        ValueError: if `images` are no images (N, H, W, C), or a pixel is not finite.
+
     Example:
         >>> rows = perceived(np.stack([np.zeros((4, 4, 1)), np.full((4, 4, 1), 0.5)]))
         >>> rows.shape, float(np.linalg.norm(rows[1] - rows[0]).round(3))
         ((2, 16), 0.5)
     """
-    shown = np.clip(np.asarray(images, "float64"), 0, 1)
+    shown = np.clip(np.asarray(_images("images", images), "float64"), 0, 1)
     blurred = gaussian_filter(shown, (0, BLUR, BLUR, 0), mode="nearest")
     return _flat(blurred) / np.sqrt(np.prod(blurred.shape[1:]))
 
@@ -136,12 +176,21 @@ def nearest_distance(images: np.ndarray, others: Any = None) -> float:
     Args:
         images: images (N, H, W, C), grey values from 0 to 1.
         others: the other images (M, H, W, C). Default None: compare each image with the rest of `images`. The distance
-            then measures their diversity.
+            then measures their diversity, and there must be at least two.
+
+    Raises:
+        ValueError: if an argument holds no images (N, H, W, C) or a pixel that is not finite, if the others have
+            another size, or if a single image has nothing to be compared with.
 
     Example:
         >>> nearest_distance(np.zeros((2, 4, 4, 1)), np.ones((3, 4, 4, 1)))
         1.0
     """
+    images = _images("images", images)
+    if others is None and len(images) < 2:
+        raise ValueError(f"images must be at least two, or others be given, received images of shape {images.shape}")
+    if others is not None and (others := _images("others", others)).shape[1:] != images.shape[1:]:
+        raise ValueError(f"others must be of the size of images, {images.shape[1:]}, received shape {others.shape}")
     neighbours = NearestNeighbors(n_neighbors=1, algorithm="brute")
     neighbours.fit(perceived(images if others is None else others))
     distances, _ = neighbours.kneighbors(None if others is None else perceived(images))
@@ -157,12 +206,16 @@ def duplicate_groups(images: np.ndarray) -> np.ndarray:
     Args:
         images: images (N, H, W, C), grey values from 0 to 1.
 
+    Raises:
+        ValueError: if `images` are no images, or a pixel is not finite.
+
     Example:
         >>> images = np.zeros((3, 4, 4, 1))
         >>> images[1:] = 1
         >>> duplicate_groups(images).tolist()
         [2, 1, 1]
     """
+    images = _images("images", images)
     if len(images) < 2:
         return np.ones(len(images), int)
     return fcluster(linkage(perceived(images), "complete"), DUPLICATE, "distance")
@@ -170,6 +223,9 @@ def duplicate_groups(images: np.ndarray) -> np.ndarray:
 
 def distinct(images: np.ndarray) -> int:
     """Return the number of different images: images that are `duplicate_groups` of each other count once.
+
+    Raises:
+        ValueError: if `images` are no images (N, H, W, C), or a pixel is not finite.
 
     Example:
         >>> distinct(np.zeros((3, 4, 4, 1)))
@@ -184,8 +240,11 @@ class Bins:
     The bins are k-means clusters of the real images, after a projection on their first 50 principal components.
 
     Args:
-        images: real images (N, ...), of which the first 10,000 count.
-        n_bins: the number of bins. Default 100.
+        images: real images (N, ...), of which the first 10,000 count; at least two of them differ.
+        n_bins: the number of bins, from 1 to the number of images that count. Default 100.
+
+    Raises:
+        ValueError: if an argument does not fit.
 
     Source: E. Richardson and Y. Weiss, On GANs and GMMs, NeurIPS 2018.
 
@@ -197,7 +256,10 @@ class Bins:
     """
 
     def __init__(self, images: Any, n_bins: int = 100) -> None:
-        pixels = _flat(images)[:10_000]
+        pixels = _flat(arguments.array("images", images, "(N, ...)", truths=True))[:10_000]
+        n_bins = arguments.integer("n_bins", n_bins, at_least=1, at_most=len(pixels))
+        if np.array_equal(pixels, np.broadcast_to(pixels[0], pixels.shape)):
+            raise ValueError(f"images must differ, received {len(pixels)} equal ones")
         pca = PCA(min(50, *pixels.shape), svd_solver="covariance_eigh")
         self._bins = make_pipeline(pca, KMeans(n_bins, random_state=0)).fit(pixels)
         self.shares = self._shares(pixels)
@@ -207,19 +269,30 @@ class Bins:
         return counts / len(pixels)
 
     def divergence(self, images: Any) -> float:
-        """Return the Jensen–Shannon divergence between images (N, ...) and the real ones, in nats: 0 to log 2."""
-        return float(jensenshannon(self.shares, self._shares(_flat(images))) ** 2)
+        """Return the Jensen–Shannon divergence between images (N, ...) and the real ones, in nats: 0 to log 2.
+
+        Raises:
+            ValueError: if there are no images, a pixel is not finite, or they have another size than the real ones.
+        """
+        pixels = _flat(arguments.array("images", images, "(N, ...)", truths=True))
+        if pixels.shape[1] != self._bins.n_features_in_:
+            expected = f"images must have {self._bins.n_features_in_} numbers each, as the real ones have"
+            raise ValueError(f"{expected}, received {pixels.shape[1]}: shape {np.shape(images)}")
+        return float(jensenshannon(self.shares, self._shares(pixels)) ** 2)
 
 
 def image_classifier(images: Any, labels: Any) -> Pipeline:
     """Return a trained classifier that is independent of any DCGMM: an SVM on up to 100 principal components.
 
     Args:
-        images: training images (N, ...).
-        labels: their labels (N,).
+        images: training images (N, ...), at least two.
+        labels: their labels (N,), of at least two classes.
 
     Returns:
         A scikit-learn pipeline. Its `predict` and `score` take flattened images, (N, pixels).
+
+    Raises:
+        ValueError: if an argument does not fit.
 
     Example:
         >>> images, labels = np.random.default_rng(0).random((20, 4, 4, 1)), np.arange(20) % 2
@@ -227,9 +300,17 @@ def image_classifier(images: Any, labels: Any) -> Pipeline:
         >>> image_classifier(images, labels).score(images.reshape(20, -1), labels)
         1.0
     """
+    images = arguments.array("images", images, "(N, ...)", truths=True)
+    labels = arguments.labels("labels", labels, len(images), of="images")
+    if len(classes := np.unique(labels)) < 2:
+        raise ValueError(f"labels must have at least two classes, received only {classes[0]!r}")
     pixels = _flat(images)
     n_components = min(100, *pixels.shape)
     return make_pipeline(PCA(n_components, svd_solver="covariance_eigh"), SVC(C=10)).fit(pixels, labels)
+
+
+def _images(name, value):
+    return arguments.array(name, value, "(N, H, W, C)", truths=True)
 
 
 def _flat(x):

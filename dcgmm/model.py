@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dcgmm import inpainting, parallel, sampling, saving
-from dcgmm.annealing import Annealing
-from dcgmm.architectures import layers_from_spec, resolve, table_of_layers
+from dcgmm import arguments, inpainting, parallel, sampling, saving
+from dcgmm.annealing import ARGUMENTS, Annealing
+from dcgmm.architectures import gmm_arguments, layers_from_spec, resolve, table_of_layers
 from dcgmm.arguments import nearest, positive_integer, shown, truth
-from dcgmm.layers import GMM, LinearClassifier
+from dcgmm.layers import GMM, LinearClassifier, check_chain
 from dcgmm.levels import pair_levels
 from dcgmm.missing import seen_and_missing
 from dcgmm.outliers import Moments, OutlierDetection
@@ -24,6 +24,35 @@ from dcgmm.validation import ExpectedInput, check_count, max_magnitude
 
 # Below this number of products for an image, cutting a batch costs more time than it saves.
 MIN_PRODUCTS = 30_000
+# A larger factor on a gradient is not finite in float32 after a few products.
+MAX_RATE = 1e15
+
+
+def _annealing_arguments(annealing):
+    """Return the arguments of every layer's `Annealing`; each `Annealing` checks their values."""
+    if annealing is None:
+        return {}
+    if isinstance(annealing, Mapping) and "n_components" in annealing:
+        raise ValueError(
+            f"annealing has the key 'n_components' = {arguments.shown(annealing['n_components'])}, but K is an "
+            "argument of each GMM layer"
+        )
+    return {
+        name: value if value is None and name == "sigma_start" else arguments.number(f"{name} of the annealing", value)
+        for name, value in arguments.known_keys("annealing", annealing, ARGUMENTS).items()
+    }
+
+
+def _three_rates(rates):
+    factors = arguments.items(rates) or ()
+    try:
+        checked = tuple(arguments.number("rates", rate, at_least=0, at_most=MAX_RATE) for rate in factors)
+    except ValueError:
+        checked = ()
+    if len(checked) != 3:
+        expected = f"three factors from 0 to {MAX_RATE:g}, for centroids, scales and raw weights"
+        raise arguments.refusal("rates", expected, rates)
+    return checked
 
 
 @keras.saving.register_keras_serializable("dcgmm")
@@ -36,14 +65,15 @@ class DCGMM(OutlierDetection, TrainingLoop):
 
     Args:
         layers: a list of `Folding`, `MaxPooling` and `GMM` layers, from the image upwards; the last one is a GMM, or
-            a `LinearClassifier` on top of one.
-        input_shape: (H, W, C) of one image.
-        seed: an integer for the start of the centroids and the order of the batches. None: a fresh one. Default 0.
+            a `LinearClassifier` on top of one. A layer of your own needs `call`, `down` and `compute_output_shape`.
+        input_shape: (H, W, C) of one image, in pixels and channels.
+        seed: an integer from 0 to 2³² − 1 for the start of the centroids and the order of the batches. None: a fresh
+            one. Default 0.
         annealing: the arguments of `Annealing` other than K, as a dict. Default: those of [7].
         centroid_phase: the share of the epochs in which only centroids adapt, in [0, 1]. Default 0.4.
-        rates: the factors on the gradients of centroids, scales and raw weights, each ≥ 0; with an optimizer that
-            normalises gradients, such as Adam, only 0 or not 0 counts. Default (1, 0.5, 0): adapting weights collapse
-            deep top layers onto few components.
+        rates: the factors on the gradients of centroids, scales and raw weights, each ≥ 0 and at most 1e15; with an
+            optimizer that normalises gradients, such as Adam, only 0 or not 0 counts. Default (1, 0.5, 0): adapting
+            weights collapse deep top layers onto few components.
         final_rate: the factor, in (0, 1], to which a GMM layer's learning rate falls together with its annealing
             radius: the rate is multiplied by max(σ/σ₀, final_rate). It acts on gradients, as `rates` do, so it has no
             effect with Adam. Default 1: the rate is constant.
@@ -52,8 +82,9 @@ class DCGMM(OutlierDetection, TrainingLoop):
             learn from the start.
 
     Raises:
-        ValueError: if the chain does not end in a GMM, a filter does not fit its input, a K is not a square, a layer
-            was built on another input, or an argument is out of its range.
+        ValueError: if the chain does not end in a GMM, a layer lacks one of the two directions, a filter does not fit
+            its input, a K is not a square, a layer was built on another input, the model needs more memory than the
+            machine has, or an argument is of the wrong type or out of its range.
 
     Source: A. Gepperth, B. Pfülb, Image Modeling with Deep Convolutional Gaussian Mixture Models, IJCNN 2021.
 
@@ -80,34 +111,21 @@ class DCGMM(OutlierDetection, TrainingLoop):
         name: str = "dcgmm",
     ) -> None:
         super().__init__(name=name, dtype="float32")
-        layers = list(layers)
-        self.classifier = layers[-1] if layers and isinstance(layers[-1], LinearClassifier) else None
-        gmm_part = layers[:-1] if self.classifier else layers
-        if not gmm_part or not isinstance(gmm_part[-1], GMM):
-            raise ValueError(
-                f"a DCGMM needs a GMM layer at its top, or below its LinearClassifier, received {layers!r}"
-            )
-        if not 0 <= centroid_phase <= 1:
-            raise ValueError(f"centroid_phase is a share of the epochs in [0, 1], received {centroid_phase}")
-        if len(rates) != 3 or not all(rate >= 0 for rate in rates):
-            raise ValueError(f"rates are three factors >= 0, for centroids, scales and raw weights, received {rates}")
-        if not 0 < final_rate <= 1 or not 0 <= start_delay < 1:
-            raise ValueError(
-                f"final_rate must be in (0, 1] and start_delay in [0, 1), received {final_rate} and {start_delay}"
-            )
-        names = [layer.name for layer in layers]
-        if len(set(names)) < len(names):
-            raise ValueError(f"every layer needs a name of its own, received {names}")
-        self.image_shape = tuple(int(n) for n in input_shape)
-        self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else int(seed)
-        self.annealing_arguments: dict[str, Any] = dict(annealing or {})
-        self.centroid_phase = centroid_phase
-        self.rates = tuple(rates)
-        self.final_rate = final_rate
-        self.start_delay = start_delay
+        layers = check_chain(layers)
+        self.classifier = layers[-1] if isinstance(layers[-1], LinearClassifier) else None
+        self.image_shape = arguments.sizes("input_shape", input_shape, "(H, W, C)")
+        seed = arguments.seed("seed", seed)
+        self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+        self.annealing_arguments: dict[str, Any] = _annealing_arguments(annealing)
+        self.centroid_phase = arguments.number(
+            "centroid_phase, a share of the epochs,", centroid_phase, at_least=0, at_most=1
+        )
+        self.rates = _three_rates(rates)
+        self.final_rate = arguments.number("final_rate", final_rate, above=0, at_most=1)
+        self.start_delay = arguments.number("start_delay, a share of the epochs,", start_delay, at_least=0, below=1)
         self.stack = layers
         self.gmm_layers = [layer for layer in layers if isinstance(layer, GMM)]
-        if (len(self.gmm_layers) - 1) * start_delay >= 1:
+        if (len(self.gmm_layers) - 1) * self.start_delay >= 1:
             raise ValueError(
                 f"start_delay={start_delay} leaves the top one of {len(self.gmm_layers)} GMM layers no epoch to learn"
             )
@@ -128,17 +146,19 @@ class DCGMM(OutlierDetection, TrainingLoop):
         Args:
             spec: the specification, a name, or a name with more layers on top, as in `"2L-c C(10)"`.
             input_shape: (H, W, C) of one image. Default (28, 28, 1).
-            gmm: arguments of every `GMM` other than K, such as `{"max_precision": 20}`, as a dict. Default None.
+            gmm: arguments of every `GMM` other than K, such as `{"max_precision": 20}`, as a dict; also Keras' `dtype`
+                and `trainable`. Default None.
             **kwargs: the other arguments of `DCGMM`.
 
         Raises:
-            ValueError: if the name is unknown, or a part of the specification cannot be read.
+            TypeError: if `DCGMM` has no such argument.
+            ValueError: if the name is unknown, a part of the specification cannot be read, or an argument does not fit.
 
         Example:
             >>> [layer.name for layer in DCGMM.from_spec("2L-c C(10)").stack]
             ['F1', 'G2', 'F3', 'G4', 'C5']
         """
-        return cls(layers_from_spec(resolve(spec), **(gmm or {})), input_shape, **kwargs)
+        return cls(layers_from_spec(resolve(spec), **gmm_arguments(gmm)), input_shape, **kwargs)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Build each layer on its predecessor's output; every component's start follows from the model's seed."""
@@ -423,7 +443,8 @@ class DCGMM(OutlierDetection, TrainingLoop):
             top_s = 1 if top_s is None else top_s
         elif top_s is None or isinstance(top_s, int | np.integer):
             # No control signal reaches the top GMM layer, so S has no meaning there.
-            top_s = [top_s] * (len(self.gmm_layers) - 1) + [None]
+            s = None if top_s is None else arguments.positive_integer("top_s", top_s)
+            top_s = [s] * (len(self.gmm_layers) - 1) + [None]
         options = sampling.SamplingOptions(top_s, noise, noise_at_bound, sharpening, seed, merge_prior)
         images, likelihoods = self.descent.run(control, options)
         return (images, likelihoods) if return_likelihoods else images

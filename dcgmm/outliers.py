@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
+from dcgmm import arguments
 from dcgmm.keras_settings import in_float32
 from dcgmm.validation import ExpectedInput
 
@@ -20,6 +21,9 @@ class Moments(keras.layers.Layer):
     Args:
         plane: (h, w), the number of positions.
 
+    Raises:
+        ValueError: if `plane` is not two positive integers.
+
     Example:
         >>> moments = Moments((1, 1))
         >>> moments.update([4], [np.float32([[-50.0]])], [np.float32([[4.0]])])
@@ -29,7 +33,7 @@ class Moments(keras.layers.Layer):
 
     def __init__(self, plane: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**in_float32(kwargs, "Moments"))
-        self.plane = tuple(plane)
+        self.plane = arguments.sizes("plane", plane, "(h, w)")
         self.count = self._state("count", ())
         self.mean = self._state("mean", self.plane)
         self.squares = self._state("squares", self.plane)
@@ -49,9 +53,20 @@ class Moments(keras.layers.Layer):
     def update(self, counts: Sequence[int], means: Sequence[np.ndarray], variances: Sequence[np.ndarray]) -> None:
         """Add the log-likelihoods of some batches: the number of images, mean and variance (h, w) of each batch.
 
+        Raises:
+            ValueError: if there is not one count, mean and variance for each batch, a count is no positive number, or a
+                plane has another shape.
+
         Source: T. F. Chan, G. H. Golub, R. J. LeVeque, Updating formulae and a pairwise algorithm for computing sample
         variances, 1979.
         """
+        if not len(counts) == len(means) == len(variances):
+            lengths = f"{len(counts)} counts, {len(means)} means and {len(variances)} variances"
+            raise ValueError(f"counts, means and variances must be one for each batch, received {lengths}")
+        for n, *planes in zip(counts, means, variances, strict=True):
+            arguments.number("counts", n, above=0)
+            for name, plane in zip(("means", "variances"), planes, strict=True):
+                arguments.tensor(name, plane, "(h, w)", self.plane)
         count, mean, squares = (state.numpy() for state in (self.count, self.mean, self.squares))
         for n, batch_mean, batch_variance in zip(np.asarray(counts, "float32"), means, variances, strict=True):
             total, shift = count + n, batch_mean - mean
@@ -66,7 +81,9 @@ class Moments(keras.layers.Layer):
 
         Raises:
             RuntimeError: if no images were added yet.
+            ValueError: if the positions are others.
         """
+        arguments.tensor("likelihoods", likelihoods, "(N, h, w)", (None, *self.plane))
         count = self.count.numpy()
         if not count:
             raise RuntimeError("no statistics of the training images yet: call fit or calibrate(x) first")
@@ -114,6 +131,9 @@ class OutlierDetection:
             x: images (N, H, W, C), or batches of them, as in `DCGMM.fit`.
             batch_size: images at a time; of batches it must be their size. Default 500.
 
+        Raises:
+            ValueError: if the images do not fit, or `batch_size` is no positive integer.
+
         Example:
             >>> from dcgmm import DCGMM
             >>> model = DCGMM.from_spec("2L-c")
@@ -121,6 +141,7 @@ class OutlierDetection:
             >>> model.inliers(np.zeros((3, 28, 28, 1)), layer=0).shape
             (3, 11, 11)
         """
+        batch_size = arguments.positive_integer("batch_size", batch_size)
         self.gather_moments(self.expected.image_batches(x, batch_size))
 
     def gather_moments(self, batches: tf.data.Dataset) -> None:
@@ -141,7 +162,8 @@ class OutlierDetection:
 
         Args:
             x: images (N, H, W, C).
-            c: how many standard deviations below the mean still count as inlier; larger is more lenient. Default 1.
+            c: how many standard deviations below the mean still count as inlier, a finite number; larger is more
+                lenient. Default 1.
             layer: which GMM layer, 0 the lowest, which localises best. Default: the top one.
             batch_size: images at a time. Default 500.
 
@@ -150,12 +172,14 @@ class OutlierDetection:
 
         Raises:
             RuntimeError: before `fit` or `calibrate`.
+            ValueError: if an argument does not fit.
 
         Example:
             >>> from dcgmm import load_pretrained
             >>> load_pretrained("2L-c", "mnist").inliers(np.ones((3, 28, 28, 1)), c=2, layer=0).shape
             (3, 11, 11)
         """
+        c = arguments.number("c", c)
         return self._standardised(x, layer, batch_size) >= -c
 
     def _standardised(self, x, layer, batch_size=500):
@@ -175,20 +199,28 @@ def roc(
     Args:
         inliers: standardised log-likelihoods (N,) of images like the training images, from `DCGMM.standardised_scores`.
         outliers: standardised log-likelihoods (M,) of other images.
-        c: thresholds, in standard deviations. Default: 81 values in [−2, 2], the paper's range.
+        c: thresholds (T,), in standard deviations. Default: 81 values in [−2, 2], the paper's range.
 
     Returns:
-        Three arrays: c, the fraction of inliers kept, and the fraction of outliers rejected.
+        Three arrays (T,): c, the fraction of inliers kept, and the fraction of outliers rejected.
+
+    Raises:
+        ValueError: if an argument is empty, not one-dimensional, or has a number that is not finite.
 
     Example:
         >>> c, kept, rejected = roc([0.0, 1.0], [-3.0, -1.0], c=[0.0, 2.0])
         >>> kept.tolist(), rejected.tolist()
         ([1.0, 1.0], [1.0, 0.5])
     """
-    c = np.linspace(-2, 2, 81) if c is None else np.asarray(c)
-    kept = np.mean(np.asarray(inliers)[:, None] >= -c, axis=0)
-    rejected = np.mean(np.asarray(outliers)[:, None] < -c, axis=0)
+    c = np.linspace(-2, 2, 81) if c is None else arguments.array("c", c, "(T,)")
+    kept = np.mean(_scores("inliers", inliers)[:, None] >= -c, axis=0)
+    rejected = np.mean(_scores("outliers", outliers)[:, None] < -c, axis=0)
     return c, kept, rejected
+
+
+def _scores(name, value):
+    """Return scores (N,) of images as an array; where an image is an inlier, True or False, is no score."""
+    return arguments.array(name, value, "(N,)")
 
 
 def auc(inliers: np.ndarray, outliers: np.ndarray) -> float:
@@ -198,9 +230,13 @@ def auc(inliers: np.ndarray, outliers: np.ndarray) -> float:
         inliers: scores (N,), such as `DCGMM.standardised_scores`.
         outliers: scores (M,).
 
+    Raises:
+        ValueError: if an argument is empty, not one-dimensional, or has a number that is not finite.
+
     Example:
         >>> auc([0.0, 1.0], [-3.0, 0.5])
         0.75
     """
+    inliers, outliers = _scores("inliers", inliers), _scores("outliers", outliers)
     truth: np.ndarray = np.repeat([1, 0], [len(inliers), len(outliers)])
     return float(roc_auc_score(truth, np.concatenate([inliers, outliers])))

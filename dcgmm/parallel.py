@@ -11,6 +11,8 @@ from itertools import pairwise
 import joblib
 import tensorflow as tf
 
+from dcgmm import arguments
+
 # With more parts, each part of a batch of 100 images would be too small to be worth its overhead.
 MAX_PARTS = 4
 
@@ -63,6 +65,13 @@ def cut(batch: tf.Tensor, n: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     With fewer rows than parts, a part without rows of its own holds one row of its neighbour, because oneDNN returns
     a wrong shape for an empty batch.
 
+    Args:
+        batch: a tensor (N, ...).
+        n: the number of parts, ≥ 1.
+
+    Raises:
+        ValueError: if `n` is no positive integer.
+
     Example:
         >>> parts, sizes = cut(tf.range(5), 2)
         >>> [part.numpy().tolist() for part in parts]
@@ -70,6 +79,7 @@ def cut(batch: tf.Tensor, n: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         >>> [int(size) for size in sizes]
         [2, 3]
     """
+    n = arguments.positive_integer("n", n)
     length = tf.shape(batch)[0]
     if n == 1:
         return [batch], [length]
@@ -80,26 +90,42 @@ def cut(batch: tf.Tensor, n: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
 def join(parts: Sequence[tf.Tensor], sizes: Sequence[tf.Tensor]) -> tf.Tensor:
     """Return the tensor of a batch from the tensors of its parts; the reverse of `cut`.
 
+    Raises:
+        ValueError: if there are no parts, or not one size for each.
+
     Example:
         >>> join(*cut(tf.range(5), 2)).numpy().tolist()
         [0, 1, 2, 3, 4]
     """
+    _check_parts("parts", parts, sizes)
     return tf.concat([part[:size] for part, size in zip(parts, sizes, strict=True)], 0) if parts[1:] else parts[0]
 
 
 def mean(values: Sequence[tf.Tensor], sizes: Sequence[tf.Tensor]) -> tf.Tensor:
     """Return the mean over a batch from the means over its parts.
 
+    Raises:
+        ValueError: if there are no parts, or not one size for each.
+
     Example:
         >>> float(mean([tf.constant(1.0), tf.constant(4.0)], [tf.constant(2), tf.constant(1)]))
         2.0
     """
+    _check_parts("values", values, sizes)
     total = tf.add_n(sizes)
     return tf.add_n([value * tf.cast(size / total, value.dtype) for value, size in zip(values, sizes, strict=True)])
 
 
+def _check_parts(name, parts, sizes):
+    if not len(parts) == len(sizes) > 0:
+        raise ValueError(f"{name} and sizes must be one for each part, received {len(parts)} and {len(sizes)}")
+
+
 def side_by_side(function: Callable[[tf.Tensor], Sequence[tf.Tensor]], batch: tf.Tensor, n: int) -> list[tf.Tensor]:
     """Return the list of tensors that a function returns for a batch, computed for n parts of the batch.
+
+    Raises:
+        ValueError: if `n` is no positive integer.
 
     Example:
         >>> [y.numpy().tolist() for y in side_by_side(lambda x: [x + 1, x * x], tf.range(4), 2)]
@@ -115,4 +141,4 @@ def _threads_within():
 
 def _number(variable):
     text = os.environ.get(variable, "")
-    return int(text) if text.isdigit() else 0
+    return int(text) if text.isascii() and text.isdigit() else 0

@@ -8,9 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dcgmm.layers import GMM, LinearClassifier
+from dcgmm import arguments
+from dcgmm.layers import MAX_RANGE, LinearClassifier, check_chain
 from dcgmm.levels import Level
-from dcgmm.sharpening import Ascent, Sharpening
+from dcgmm.sharpening import Ascent, Sharpening, check_levels
 
 BATCH = 500
 # Elements of the largest tensor on the way down: half a gigabyte.
@@ -22,12 +23,12 @@ class SamplingOptions:
     """The options of `DCGMM.sample`, `variants` and `inpaint` for the way down.
 
     Args:
-        top_s: S of top-S sampling, an integer for all GMM layers that a control signal reaches, or one for each GMM
-            layer, from the lowest. Default None, the full distribution.
-        noise: factor on the drawn noise, one for all GMM layers or one for each, from the lowest. Default 1.
+        top_s: S of top-S sampling, an integer ≥ 1 for all GMM layers that a control signal reaches, or one for each GMM
+            layer, from the lowest; more than K count as K. Default None, the full distribution.
+        noise: factor on the drawn noise, ≥ 0, one for all GMM layers or one for each, from the lowest. Default 1.
         noise_at_bound: whether features whose precision stands at its bound get noise, too. Default False.
         sharpening: a `Sharpening` for all Folding and MaxPooling layers, or a dict of them by layer name. Default None.
-        seed: an integer. Default None, a fresh one each time.
+        seed: an integer from 0 to 2³² − 1. Default None, a fresh one each time.
         merge_prior: whether control signals are multiplied by each layer's π (Sec. V). Default False.
 
     Example:
@@ -50,28 +51,21 @@ class SamplingOptions:
             windows: the names of the Folding and MaxPooling layers.
 
         Raises:
-            ValueError: if an option is out of its range.
+            ValueError: if an option is of the wrong type or out of its range.
 
         Example:
             >>> SamplingOptions(top_s=1).checked(2, ["F1", "F3"]).noise
             [1.0, 1.0]
         """
-        top_s = _one_each(
-            "top_s", self.top_s, n_layers, lambda s: s is None or (isinstance(s, int | np.integer) and s > 0)
+        return replace(
+            self,
+            top_s=_one_each("top_s", self.top_s, n_layers, "a positive integer or None", _top_s),
+            noise=_one_each("noise", self.noise, n_layers, f"a finite number from 0 to {MAX_RANGE:g}", _noise),
+            noise_at_bound=arguments.truth("noise_at_bound", self.noise_at_bound),
+            sharpening=_by_window(self.sharpening, n_layers, windows),
+            seed=arguments.seed("seed", self.seed),
+            merge_prior=arguments.truth("merge_prior", self.merge_prior),
         )
-        noise = _one_each("noise", self.noise, n_layers, lambda scale: 0 <= scale < np.inf)
-        if not isinstance(self.noise_at_bound, bool | np.bool_):
-            raise ValueError(f"noise_at_bound must be True or False, received {self.noise_at_bound!r}")
-        given = self.sharpening
-        sharpening = dict(given) if isinstance(given, Mapping) else dict.fromkeys(windows, given)
-        if unknown := set(sharpening) - set(windows):
-            raise ValueError(f"sharpening names {sorted(unknown)}, expected some of {sorted(windows)}")
-        for value in sharpening.values():
-            if not isinstance(value, Sharpening | None):
-                raise ValueError(f"sharpening takes a Sharpening, or a dict of them by layer name, received {value!r}")
-            if value and value.layer is not None and value.layer >= n_layers:
-                raise ValueError(f"the layer of sharpening must be below {n_layers}, received {value}")
-        return replace(self, top_s=top_s, noise=noise, sharpening=sharpening)
 
 
 class Descent:
@@ -89,7 +83,7 @@ class Descent:
     """
 
     def __init__(self, levels: Sequence[Level]) -> None:
-        self.levels = list(levels)
+        self.levels = list(check_levels(levels))
         # The level of each Folding and MaxPooling layer, by the layer's name.
         self._level_of = {window.name: i for i, level in enumerate(self.levels) for window in level.windows}
         self._ascents: dict[tuple[Any, ...], Ascent] = {}
@@ -115,9 +109,16 @@ class Descent:
             (N, 2) in nats.
 
         Raises:
-            ValueError: if an option is out of its range, or sharpening diverges.
+            ValueError: if an argument or an option does not fit, or sharpening diverges.
         """
-        top = len(self.levels) - 1 if layer is None else layer
+        highest = len(self.levels) - 1
+        top = highest if layer is None else arguments.integer("layer", layer, at_least=0, at_most=highest)
+        gmm = self.levels[top].gmm
+        arguments.tensor("control", control, "(N, h, w, K)", (None, *gmm.output_plane, gmm.n_components))
+        if not len(control):
+            raise ValueError(f"control must hold at least one sample, received shape {tuple(control.shape)}")
+        if not isinstance(options, SamplingOptions):
+            raise arguments.refusal("options", "SamplingOptions", options)
         checked = options.checked(len(self.levels), list(self._level_of))
         windows = [window for level in self.levels for window in level.windows]
         n, elements = len(control), max([getattr(window, "n_gathered", 1) for window in windows], default=1)
@@ -157,11 +158,49 @@ class Descent:
         return self._ascents[key]
 
 
-def _one_each(name, value, n, valid):
-    values = list(value) if isinstance(value, list | tuple | np.ndarray) else [value] * n
-    if len(values) != n or not all(valid(v) for v in values):
-        raise ValueError(f"{name} must be one valid value, or one for each of {n} GMM layers, received {value}")
-    return values
+def _top_s(value):
+    return None if value is None else arguments.positive_integer("top_s", value)
+
+
+def _noise(value):
+    return arguments.number("noise", value, at_least=0, at_most=MAX_RANGE)
+
+
+def _one_each(name, value, n, expected, check):
+    """Return one value for each GMM layer, from one for all of them or one for each."""
+    several = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim)
+    values = list(value) if several else [value] * n
+    try:
+        checked = [check(v) for v in values]
+    except ValueError:
+        checked = []
+    if len(checked) != n:
+        hint = " (on papermill's command line, give a list with -y)" if isinstance(value, str) else ""
+        layers = "GMM layer" if n == 1 else f"of {n} GMM layers"
+        raise ValueError(
+            f"{name} must be {expected}, or a list with one for each {layers}, received {arguments.shown(value)}{hint}"
+        )
+    return checked
+
+
+def _by_window(sharpening, n_layers, windows):
+    """Return a dict of a Sharpening, or None, by the name of each Folding and MaxPooling layer that it names."""
+    if not isinstance(sharpening, Mapping):
+        _check_sharpening("sharpening", sharpening, n_layers)
+        return dict.fromkeys(windows, sharpening)
+    if unknown := [name for name in sharpening if name not in windows]:
+        hint = arguments.nearest(unknown[0], windows)
+        raise ValueError(f"sharpening names {sorted(unknown, key=str)}, expected some of {sorted(windows)}{hint}")
+    for name, value in sharpening.items():
+        _check_sharpening(f"sharpening[{name!r}]", value, n_layers)
+    return dict(sharpening)
+
+
+def _check_sharpening(name, value, n_layers):
+    if not isinstance(value, Sharpening | None):
+        raise arguments.refusal(name, "a Sharpening, or a dict of them by layer name", value)
+    if value and value.layer is not None and value.layer >= n_layers:
+        raise ValueError(f"the layer of sharpening must be below {n_layers}, received {value}")
 
 
 def top_control(layers: Sequence[keras.layers.Layer], n: int, labels: Any = None) -> tf.Tensor:
@@ -169,28 +208,40 @@ def top_control(layers: Sequence[keras.layers.Layer], n: int, labels: Any = None
 
     Args:
         layers: a chain of built layers.
-        n: number of samples.
+        n: number of samples, ≥ 1.
         labels: a class for all samples, or one for each (n,), where the top layer is a LinearClassifier. Default None:
             the signal has no weight, and the top GMM layer draws from π.
 
     Raises:
-        ValueError: if there are labels but no classifier, or a label is not one of its classes.
+        ValueError: if an argument does not fit: there are labels but no classifier, say, or a label is not one of its
+            classes.
 
     Example:
         >>> from dcgmm import load_pretrained
         >>> top_control(load_pretrained("2L-c", "mnist").stack, 3).shape
         TensorShape([3, 1, 1, 36])
     """
-    top = layers[-1]
+    *below, top = check_chain(layers)
+    n = arguments.positive_integer("n", n)
+    if not top.built:
+        raise ValueError(f"layers must be built, received {top!r}: build a DCGMM of them")
     if labels is None:
-        gmm = top if isinstance(top, GMM) else layers[-2]
+        gmm = below[-1] if isinstance(top, LinearClassifier) else top
         return tf.zeros((n, *gmm.output_plane, gmm.n_components))
     if not isinstance(top, LinearClassifier):
         raise ValueError("labels need a LinearClassifier as the top layer, such as C(10) at the end of a specification")
-    labels = np.asarray(labels)
-    if labels.shape not in ((), (n,)):
-        raise ValueError(f"labels must be one class, or one for each of {n} samples, received shape {labels.shape}")
-    labels = np.broadcast_to(labels, (n,))
-    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= top.n_classes:
-        raise ValueError(f"labels must be integers from 0 to {top.n_classes - 1}, received {labels}")
-    return top.down(tf.one_hot(labels, top.n_classes))
+    return top.down(tf.one_hot(_checked_labels(labels, n, top.n_classes), top.n_classes))
+
+
+def _checked_labels(labels, n, n_classes):
+    """Return the class of each of n samples, an array (n,), from one class for all or one for each."""
+    expected = f"integers from 0 to {n_classes - 1}, one class for all samples or one for each of {n}"
+    try:
+        found = np.asarray(labels)
+    except ValueError:  # lists of different lengths
+        raise arguments.refusal("labels", expected, labels) from None
+    if found.dtype.kind not in "iu" or found.shape not in ((), (n,)) or np.ma.is_masked(labels):
+        raise arguments.refusal("labels", expected, labels)
+    if outside := sorted({label for label in found.ravel().tolist() if not 0 <= label < n_classes}):
+        raise ValueError(f"labels must be {expected}, received {arguments.shown(outside)} among them")
+    return np.broadcast_to(found, (n,))

@@ -1,6 +1,5 @@
 """Sharpening: gradient ascent of a control signal on the log-likelihood of a GMM layer above it (Sec. II-B3)."""
 
-import numbers
 import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -8,10 +7,13 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 import tensorflow as tf
 
-from dcgmm import parallel
+from dcgmm import arguments, parallel
 from dcgmm.levels import Level
 
 OBJECTIVES = ("logsumexp", "max-component")
+# A larger rate or penalty throws a signal out of float32 in one step.
+LARGEST = 1e6
+MAX_STEPS = 2**31 - 1  # TensorFlow counts them in 32 bits
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,10 @@ class Sharpening:
     here, so a sample does not depend on the samples that are drawn with it.
 
     Args:
-        steps: G, an integer ≥ 0. Default 1000, as in the paper; the authors' code has 100 by default.
-        rate: ε_s, > 0. Default 0.1, as in the paper and in the authors' code.
-        batch_size: the number of samples in the mean, ≥ 1; it divides each step. Default 100, the authors' batch. With
-            1, each sample climbs its own log-likelihood by steps of ε_s. 1,000 such steps destroy shapes.
+        steps: G, an integer from 0 to 2³¹ − 1. Default 1000, as in the paper; the authors' code has 100 by default.
+        rate: ε_s, in (0, 1e6]. Default 0.1, as in the paper and in the authors' code.
+        batch_size: the number of samples in the mean, an integer ≥ 1; it divides each step. Default 100, the authors'
+            batch. With 1, each sample climbs its own log-likelihood by steps of ε_s. 1,000 such steps destroy shapes.
         layer: the GMM layer whose log-likelihood is ascended, by its index from the lowest, 0. Signals that are made
             above this layer ascend the GMM layer next above them. Default None: every signal ascends the GMM layer
             next above it, as the paper says. (A comment in the authors' code prefers the one after it; their scripts
@@ -35,13 +37,13 @@ class Sharpening:
         objective: `"logsumexp"`, the log-likelihood of Eq. 3, or `"max-component"`, its largest term only, as in the
             authors' code. (There it is also annealed, which makes no difference once σ has reached σ_∞.) Default
             `"logsumexp"`, as the paper says.
-        penalty: w, ≥ 0: the objective of each sample is reduced by w times the mean square of T − T₀, its distance
-            from its start. Default 0, as in the paper; the authors' code has 0.1.
+        penalty: w, in [0, 1e6]: the objective of each sample is reduced by w times the mean square of T − T₀, its
+            distance from its start. Default 0, as in the paper; the authors' code has 0.1.
         halve_steps: whether a step that would lower a sample's objective is not taken, and its step size is halved.
             Default False, as in the paper and in the authors' code.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: if an argument is of the wrong type or out of its range.
 
     Source: the authors' code is that of their follow-up, A new perspective on probabilistic image modeling, 2022; see
     results/DEVIATIONS.md.
@@ -65,15 +67,35 @@ class Sharpening:
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        if self.objective not in OBJECTIVES:
-            raise ValueError(f"the objective of sharpening must be one of {', '.join(OBJECTIVES)}, received {self}")
-        whole = [self.steps, 0 if self.layer is None else self.layer]
-        integers = all(isinstance(number, numbers.Integral) and number >= 0 for number in whole)
-        if not (integers and 0 < self.rate < np.inf and 1 <= self.batch_size < np.inf and 0 <= self.penalty < np.inf):
-            raise ValueError(
-                "sharpening needs an integer steps >= 0, a finite rate > 0, a finite batch_size >= 1, a finite penalty "
-                f">= 0 and a layer that is an integer >= 0 or None, received {self}"
-            )
+        checked = {
+            "steps": arguments.integer("steps of Sharpening", self.steps, at_least=0, at_most=MAX_STEPS),
+            "rate": arguments.number("rate of Sharpening", self.rate, above=0, at_most=LARGEST),
+            "batch_size": arguments.positive_integer("batch_size of Sharpening", self.batch_size),
+            "objective": arguments.one_of("objective of Sharpening", self.objective, OBJECTIVES),
+            "penalty": arguments.number("penalty of Sharpening", self.penalty, at_least=0, at_most=LARGEST),
+            "halve_steps": arguments.truth("halve_steps of Sharpening", self.halve_steps),
+        }
+        if self.layer is not None:
+            checked["layer"] = arguments.integer("layer of Sharpening", self.layer, at_least=0)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+
+def check_levels(levels: Sequence[Level]) -> tuple[Level, ...]:
+    """Return levels as a tuple.
+
+    Raises:
+        ValueError: if there is none, or something else among them.
+
+    Example:
+        >>> check_levels([])
+        Traceback (most recent call last):
+        ValueError: levels must be a list of Levels such as DCGMM.levels, received []
+    """
+    checked = arguments.items(levels)
+    if not checked or not all(isinstance(level, Level) for level in checked):
+        raise arguments.refusal("levels", "a list of Levels such as DCGMM.levels", levels)
+    return tuple(checked)
 
 
 class Ascent:
@@ -84,6 +106,9 @@ class Ascent:
         objective: as in `Sharpening`. Default `"logsumexp"`.
         halve_steps: as in `Sharpening`. Default False.
 
+    Raises:
+        ValueError: if an argument does not fit.
+
     Example:
         >>> from dcgmm import load_pretrained
         >>> ascent = Ascent(load_pretrained("2L-c", "mnist").levels[:1])
@@ -93,15 +118,17 @@ class Ascent:
     """
 
     def __init__(self, levels: Sequence[Level], objective: str = OBJECTIVES[0], halve_steps: bool = False) -> None:
-        self.levels = tuple(levels)
-        self.objective = objective
-        self.halve_steps = halve_steps
+        self.levels = check_levels(levels)
+        self.objective = arguments.one_of("objective", objective, OBJECTIVES)
+        self.halve_steps = arguments.truth("halve_steps", halve_steps)
         self._n_parts = parallel.n_parts()
         # Traced once for batches of any size. A plain call would make TensorFlow warn about retracing, because it
         # counts the functions of several models together.
         first, *_ = (*self.levels[0].windows, self.levels[0].gmm)
         number = tf.TensorSpec((), tf.float32)
-        signature = [tf.TensorSpec((None, *first.input_dims)), tf.TensorSpec((), tf.int32), number, number]
+        # A layer of your own has no `input_dims`, but Keras knows on which input it was built.
+        self._plane = getattr(first, "input_dims", None) or tuple(first.get_build_config()["input_shape"][1:])
+        signature = [tf.TensorSpec((None, *self._plane)), tf.TensorSpec((), tf.int32), number, number]
         self._compiled = tf.function(self._of_parts, input_signature=signature).get_concrete_function()
 
     def __call__(self, control: tf.Tensor, sharpening: Sharpening) -> list[tf.Tensor]:
@@ -112,11 +139,14 @@ class Ascent:
             sharpening: its steps, rate, batch_size and penalty count.
 
         Raises:
-            ValueError: if the ascent diverges: a log-likelihood is no longer finite.
+            ValueError: if an argument does not fit, or if the ascent diverges: a log-likelihood is no longer finite.
 
         Warns:
             UserWarning: if the mean log-likelihood is lower than before, because the steps are too long.
         """
+        if not isinstance(sharpening, Sharpening):
+            raise arguments.refusal("sharpening", "a Sharpening", sharpening)
+        arguments.tensor("control", control, "(N, H, W, C)", (None, *self._plane))
         step = sharpening.rate / sharpening.batch_size
         rate, penalty = (tf.constant(number, tf.float32) for number in (step, sharpening.penalty))
         found = self._compiled(control, tf.constant(int(sharpening.steps)), rate, penalty)
@@ -134,6 +164,7 @@ class Ascent:
 
     def log_likelihood(self, control: tf.Tensor) -> tf.Tensor:
         """Return the log-likelihood of each sample's signal, the mean over positions, (N,) in nats."""
+        arguments.tensor("control", control, "(N, H, W, C)", (None, *self._plane))
         return tf.reduce_mean(self.levels[-1].gmm.log_likelihood(self._log_scores(control)), axis=(1, 2))
 
     def _log_scores(self, control):

@@ -165,7 +165,13 @@ def write_arrays(path, shape=(6, 8), n_classes=3, n=30):
     np.savez(path, x_train=x, y_train=y, x_test=x, y_test=y)
 
 
-BAD_ENTRIES = [None, {"folder": "not/here", "size": 0}, {"npz": "a.npz", "nzp": 1}, {"npz": "a.npz", "architectures": ["4L"]}, 3]
+BAD_ENTRIES = [
+    None,
+    {"folder": "not/here", "size": 0},
+    {"npz": "a.npz", "nzp": 1},
+    {"npz": "a.npz", "architectures": ["4L"]},
+    3,
+]
 
 
 @pytest.mark.parametrize("entry", BAD_ENTRIES)

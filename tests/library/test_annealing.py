@@ -81,7 +81,7 @@ def test_components_that_fill_no_square_are_refused(n_components):
     "arguments", [{"sigma_start": 0}, {"sigma_end": -1}, {"decay": 1.5}, {"tolerance": 0}, {"rate": 0}, {"rate": 2}]
 )
 def test_arguments_outside_their_range_are_named(arguments):
-    with pytest.raises(ValueError, match=f"{next(iter(arguments))} is out of its range"):
+    with pytest.raises(ValueError, match=f"{next(iter(arguments))} of the annealing must be a finite number"):
         Annealing(4, **arguments)
 
 

@@ -398,8 +398,8 @@ def test_the_hyperparameters_of_the_mixtures_reach_every_layer():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"gmm": {"max_precision": -1}}, "expected max_precision > 0"),
-        ({"gmm": {"start_precision": 30}}, "start_precision in"),
+        ({"gmm": {"max_precision": -1}}, "max_precision of G2 must be a finite number from 1e-06"),
+        ({"gmm": {"start_precision": 30}}, "start_precision of G2, at most its max_precision,.* to 20, received 30"),
         ({"rates": (1, 1)}, "three factors"),
         ({"rates": (1, -1, 0)}, "three factors"),
         ({"centroid_phase": 1.5}, "share of the epochs"),
