@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from dcgmm.arguments import number, refusal, shown
-from dcgmm.layers import GMM, Folding, MaxPooling
+from dcgmm.layers import GMM, Window
 from dcgmm.sampling import SamplingOptions
 from dcgmm.validation import warn
 
@@ -119,7 +119,7 @@ def damaged_share(layers: Sequence[keras.layers.Layer], mask: np.ndarray) -> lis
     """
     share, planes = tf.cast(mask, tf.float32)[..., None], []
     for layer in layers:
-        if isinstance(layer, Folding | MaxPooling):
+        if isinstance(layer, Window):
             share = tf.nn.avg_pool2d(share, layer.size, layer.strides, padding="VALID")
         elif isinstance(layer, GMM):
             planes.append(share.numpy()[..., 0])

@@ -47,8 +47,22 @@ def _check_control(control, layer, floats=True):
     arguments.tensor(f"the control signal of {layer.name}", control, axes, shape, floats)
 
 
-class _Window(keras.layers.Layer):
-    """A window that slides over the input plane: the base of Folding and MaxPooling."""
+class Window(keras.layers.Layer):
+    """A window that slides over the input plane: the base of `Folding`, `MaxPooling` and windows of your own.
+
+    A subclass adds `letter`, `call`, `down` and `compute_output_shape`; docs/adapting.md has an example.
+
+    Args:
+        size: the window in pixels or positions, an integer or (y, x).
+        strides: its steps, an integer or (y, x).
+
+    Raises:
+        ValueError: if an argument is no positive integer, or when it is built, if the window is larger than its input.
+
+    Example:
+        >>> MaxPooling(2).positions((None, 11, 11, 25))
+        (5, 5)
+    """
 
     def __init__(self, size: int | Sequence[int], strides: int | Sequence[int], **kwargs: Any) -> None:
         super().__init__(**in_float32(kwargs, type(self).__name__))
@@ -140,7 +154,7 @@ def _missing_directions(layer):
 
 
 @keras.saving.register_keras_serializable("dcgmm")
-class Folding(_Window):
+class Folding(Window):
     r"""A layer that moves the content of each filter window into the channels: F(f_Y, f_X, Δ_Y, Δ_X) of Sec. II-A1.
 
     Estimation maps (N, H, W, C) to (N, H', W', C') with H' = 1 + (H − f_Y)/Δ_Y, W' = 1 + (W − f_X)/Δ_X and
@@ -223,7 +237,7 @@ class Folding(_Window):
 
 
 @keras.saving.register_keras_serializable("dcgmm")
-class MaxPooling(_Window):
+class MaxPooling(Window):
     """Max-pooling P(k_Y, k_X, Δ_Y, Δ_X) of Sec. II-A2; sampling is nearest-neighbour up-sampling.
 
     Args:

@@ -1,4 +1,4 @@
-"""README is short, its links lead somewhere, its code runs, and its table says what was found."""
+"""README is short, its links lead somewhere, its table says what was found, and its and the guide's code runs."""
 
 import json
 import re
@@ -38,8 +38,9 @@ def test_its_table_has_the_committed_verdict_on_every_claim_and_data_set():
         assert f"[{WORDS[judged['verdict']]}]({link})" in row, judged["claim"]
 
 
-def test_its_code_runs(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+@pytest.mark.parametrize(("page", "made"), [("README.md", "my_model.keras"), ("docs/adapting.md", "data/patches.npz")])
+def test_its_code_runs(tmp_path, page, made):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", "\n".join(blocks)], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert (tmp_path / "my_model.keras").exists()
+    assert (tmp_path / made).exists()

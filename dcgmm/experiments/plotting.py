@@ -130,6 +130,7 @@ _ROLES = {
     "G": (PALETTE[1], "compute\nresponsibilities", "draw component,\nthen sample"),
     "C": (PALETTE[4], "compute\nlogits", "weigh\ncomponents"),
 }
+_ROLE_OF_OTHERS = ((0.5, 0.5, 0.5), "go up", "go down")
 
 
 def draw_model(ax: plt.Axes, model: DCGMM) -> None:
@@ -150,17 +151,17 @@ def draw_model(ax: plt.Axes, model: DCGMM) -> None:
     text = {"ha": "center", "fontsize": size, "linespacing": 1.1}
     ax.set(xlim=(-0.6, n + 0.6), ylim=(0, 1))
     ax.set_axis_off()
-    colours = [(0.5, 0.5, 0.5), *(_ROLES[layer.letter][0] for layer in model.stack)]
+    roles = [_ROLES.get(getattr(layer, "letter", ""), _ROLE_OF_OTHERS) for layer in model.stack]
+    colours = [(0.5, 0.5, 0.5), *(colour for colour, _, _ in roles)]
     ax.text(0, 0.885, "image", color=colours[0], va="bottom", **{**text, "fontsize": size + 2}, weight="bold")
     for i, (shape, colour) in enumerate(zip(shapes, colours)):
         height, width, channels = shape if len(shape) == 3 else (1, 1, *shape)
         extent = 0.26 * np.sqrt(np.array([height, width]) / max(model.image_shape[:2]))
         _draw_box(ax, i, 0.45, 0.04 + 0.025 * np.log2(channels), extent[0], np.array([0.7, 0.35]) * extent[1], colour)
         ax.text(i, 0.235, "×".join(map(str, shape)), va="center", weight="bold", **text)
-    for i, layer in enumerate(model.stack):
-        colour, upwards, downwards = _ROLES[layer.letter]
+    for i, (layer, (colour, upwards, downwards)) in enumerate(zip(model.stack, roles)):
         ax.text(i + 0.5, 0.885, layer.name, color=colour, va="bottom", **{**text, "fontsize": size + 2}, weight="bold")
-        ax.text(i + 0.5, 0.87, layer.description.replace(", ", "\n"), va="top", **text)
+        ax.text(i + 0.5, 0.87, getattr(layer, "description", "").replace(", ", "\n"), va="top", **text)
         ax.text(i + 0.5, 0.67, upwards, va="bottom", style="italic", **text)
         ax.text(i + 0.5, 0.17, downwards, va="top", style="italic", **text)
     start = "a class or the weights π" if model.classifier else "the weights π"
