@@ -343,7 +343,7 @@ def test_without_noise_a_flat_model_draws_its_centroids():
         (np.zeros((3, 28, 28)), r"expected images of shape \(N, 28, 28, 1\), received \(3, 28, 28\)"),
         (np.zeros((3, 28, 28, 3)), r"received \(3, 28, 28, 3\)"),
         (np.zeros((3, 14, 14, 1)), r"received \(3, 14, 14, 1\)"),
-        (np.where(np.arange(784) == 30, np.nan, 0).reshape(1, 28, 28, 1), r"1 pixel.*nan at index \(0, 1, 2, 0\)"),
+        (np.where(np.arange(784) == 30, np.inf, 0).reshape(1, 28, 28, 1), r"1 pixel.*inf at index \(0, 1, 2, 0\)"),
         (np.full((2, 28, 28, 1), np.inf), "1568 pixel.*inf at index"),
         (np.full((1, 28, 28, 1), 1e16), "beyond ±1e\\+15"),
     ],
