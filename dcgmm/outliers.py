@@ -141,7 +141,6 @@ class OutlierDetection:
             >>> model.inliers(np.zeros((3, 28, 28, 1)), layer=0).shape
             (3, 11, 11)
         """
-        batch_size = arguments.positive_integer("batch_size", batch_size)
         self.gather_moments(self.expected.image_batches(x, batch_size))
 
     def gather_moments(self, batches: tf.data.Dataset) -> None:
