@@ -172,12 +172,6 @@ BAD_ENTRIES = [
     {"npz": "a.npz", "architectures": ["4L"]},
     3,
 ]
-    None,
-    {"folder": "not/here", "size": 0},
-    {"npz": "a.npz", "nzp": 1},
-    {"npz": "a.npz", "architectures": ["4L"]},
-    3,
-]
 
 
 @pytest.mark.parametrize("entry", BAD_ENTRIES)
