@@ -17,6 +17,7 @@ from dcgmm import datasets, files
 from dcgmm.experiments.claims import CLAIMS, verdict
 from dcgmm.experiments.config import declared_datasets, settings
 from dcgmm.experiments.folders import check_checkout, results, root, writable
+from dcgmm.experiments.spec import IMAGES_OF_MNIST
 
 
 @cache
@@ -92,6 +93,8 @@ class Report:
         title = datasets.TITLES[self.dataset]
         limit = asked.get("images")
         images = "" if limit is None else f" of at most {limit:,} images"
+        if self.dataset not in datasets.DATASETS:
+            images = f" of {limit or IMAGES_OF_MNIST:,} images, or as many steps"
         scale = f"scale {self.scale} ({asked['epochs']} epochs{images})"
         return f"{title}, {self.instance}, {scale}, seed {self.seed}, code {code_version()}."
 

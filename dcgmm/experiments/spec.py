@@ -10,6 +10,7 @@ from dcgmm.experiments import fingerprint, settings_check
 from dcgmm.experiments.config import TRAINING_KEYS, architectures_for, settings
 from dcgmm.experiments.folders import collection
 
+IMAGES_OF_MNIST = 60_000
 SUFFIXES = {"models": "keras", "history": "csv", "repetitions": "csv", "metrics": "json"}
 
 
@@ -73,8 +74,19 @@ class Training:
             **{key: asked[key] for key in TRAINING_KEYS},
             # Without a limit there is no key, so that records from before the limits existed stay valid.
             **({"images": asked["images"]} if asked.get("images") is not None else {}),
+            **self._steps,
             **self.changes,
         }
+
+    @property
+    def _steps(self):
+        """What keeps a few images of one's own from giving a training of a few steps: they are repeated in an epoch.
+
+        A scale's epochs are meant for as many images as MNIST has, or as the scale's `images` says.
+        """
+        if self.dataset in datasets.DATASETS or "epochs" in self.changes:
+            return {}
+        return {"steps_as_of": settings(self.scale).get("images") or IMAGES_OF_MNIST}
 
     def collected(self, kind: str, results: Path | None = None) -> Path:
         """Return the path of a collected file.

@@ -1,6 +1,7 @@
 """One training: train and evaluate the model that a record describes, and return the content of its file."""
 
 import json
+import math
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -156,7 +157,9 @@ def fit_record(
     arguments |= {key: record[key] for key in ("rates", "final_rate", "start_delay") if key in record}
     below: DCGMM | None = None
     history: dict[str, list[float]] = {}
-    epoch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda i, _: report(f" epoch {i + 1}/{record['epochs']}"))
+    # With fewer images than the epochs are meant for, more epochs make as many steps.
+    epochs = math.ceil(record["epochs"] * max(1, record.get("steps_as_of", 0) / len(x)))
+    epoch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda i, _: report(f" epoch {i + 1}/{epochs}"))
     for end in [*tops[:-1], len(layers)]:
         model = DCGMM.from_spec(" ".join(layers[:end]), x.shape[1:], gmm=record.get("gmm"), **arguments)
         if record.get("start") == "k-means":
@@ -167,7 +170,7 @@ def fit_record(
         config = {"learning_rate": record["learning_rate"]}
         model.compile(keras.optimizers.get({"class_name": record.get("optimizer", "SGD"), "config": config}))
         labels = y if model.classifier else None
-        sizes = {"epochs": record["epochs"], "batch_size": record["batch_size"]}
+        sizes = {"epochs": epochs, "batch_size": record["batch_size"]}
         sizes["count_weights"] = record.get("count_weights", False)
         fit = model.fit(x, labels, **sizes, verbose=0, callbacks=[epoch])
         below, history = model, history | fit.history
