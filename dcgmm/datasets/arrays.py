@@ -101,11 +101,11 @@ class NpzFile:
         """Return the labels that occur in the training images."""
         return np.unique(self._parts(Archive(self.npz))[0].y).tolist()
 
-    def describe(self, name: str = "") -> Description:
+    def describe(self, name: str | None = None) -> Description:
         """Return the name, title, size and classes; it reads no images.
 
         Args:
-            name: the name that `register` gave the data set.
+            name: the name that `register` gave the data set. Default: the name of the file.
 
         Raises:
             ValueError: as `load`, and if `known` has a class that the training images lack.
@@ -118,6 +118,7 @@ class NpzFile:
         classes = tuple(np.unique(train.y).tolist())
         height, width, channels = (*archive.header(train.images).shape, 1)[1:4]
         known = known_labels(self.known, names, classes, self.npz)
+        name = self.npz.stem if name is None else name
         return Description(name, self.title or name, (height, width, channels), names, classes, known)
 
     def fingerprint(self) -> str:

@@ -121,11 +121,11 @@ class ImageFolder:
         """Return the labels of the training images, 0, 1, ..., one for each folder."""
         return list(range(len(list_images(self.folder).classes)))
 
-    def describe(self, name: str = "") -> Description:
+    def describe(self, name: str | None = None) -> Description:
         """Return the name, title, size and classes; it reads one image.
 
         Args:
-            name: the name that `register` gave the data set.
+            name: the name that `register` gave the data set. Default: the name of the folder.
 
         Raises:
             ValueError: as `load`, and if `known` has a class that the training images lack.
@@ -134,6 +134,7 @@ class ImageFolder:
         labels = tuple(range(parts.n_known))
         known = known_labels(self.known, parts.names, labels, self.folder)
         shape = (*self._size(parts.train), self.channels)
+        name = self.folder.name if name is None else name
         return Description(name, self.title or name, shape, tuple(parts.names), labels, known)
 
     def fingerprint(self) -> str:

@@ -319,7 +319,7 @@ DOWN = [
 ]
 NUMBERS = [
     (lambda m, v: m.inliers(np.zeros((1, *SHAPE)), c=v), "c", (None, *NO_NUMBER)),
-    (lambda m, v: m.calibrate(np.zeros((1, *SHAPE)), batch_size=v), "batch_size", (0, -1, None, *NO_INTEGER)),
+    (lambda m, v: m.calibrate(np.zeros((1, *SHAPE)), batch_size=v), "batch_size", (0, -1, *NO_INTEGER)),
     (lambda m, v: outliers.roc(v, [0.0]), "inliers", (*NO_SCORES, np.ma.masked_array([1.0, 2], [True, False]))),
     (lambda m, v: outliers.roc([0.0], v), "outliers", NO_SCORES),
     (lambda m, v: outliers.roc([0.0], [1.0], v), "c", [v for v in NO_SCORES if v is not None]),
