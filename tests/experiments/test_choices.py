@@ -39,7 +39,7 @@ def test_the_classes_of_mnist_are_those_of_the_paper():
 
 def test_known_classes_are_a_parameter_and_the_others_are_unknown(own):
     name = own(train=[0, 1, 2, 3], test=[0, 1, 2, 3, 4])
-    assert choices.classes(name).known == (0, 1)
+    assert choices.classes(name).known == (0, 1, 2, 3)  # only test images have class 4
     found = choices.classes(name, "0,2-3")
     assert (found.known, found.unknown, found.text) == ((0, 2, 3), (1, 4), "0,2-3")
     assert choices.classes(name, 3).known == (3,)  # papermill reads `-p known 3` as a number
@@ -101,7 +101,7 @@ def test_images_of_another_size_get_instances_that_fit_and_a_sentence(own, capsy
 
 def test_an_instance_that_does_not_fit_is_named_with_those_that_do(own):
     name = own(train=[0, 1], test=[0, 1])
-    with pytest.raises(choices.NotForThisData, match=r"'F\(20,20,1,1\) G\(4\)' does not fit the images of Own.*12×16"):
+    with pytest.raises(choices.NotForThisData, match=r"'F\(20,20,1,1\) G\(4\)' does not fit the images of own.*12×16"):
         choices.instance(name, "F(20,20,1,1) G(4)")
     with pytest.raises(choices.NotForThisData, match="'2L-c' does not fit"):
         choices.instances(name, ["2L-c"])
