@@ -43,6 +43,8 @@ def _check_control(control, layer, floats=True):
     if not layer.built:
         raise ValueError(f"{layer.name} has no way down yet: call it on an input first, or build it")
     shape = layer.compute_output_shape((None, *layer.input_dims))
+    if getattr(layer, "shared", False):  # a mixture that all positions share works on a plane of any size
+        shape = (None, None, None, shape[-1])
     axes = "(N, h, w, channels)" if len(shape) == 4 else "(N, classes)"
     arguments.tensor(f"the control signal of {layer.name}", control, axes, shape, floats)
 

@@ -296,3 +296,12 @@ def test_one_stride_counts_for_both_directions():
 def test_sizes_are_positive_integers(arguments):
     with pytest.raises(ValueError, match="positive integer"):
         Folding(**arguments)
+
+
+def test_a_shared_mixture_draws_for_a_plane_of_any_size():
+    shared, own = GMM(4), GMM(4, shared=False)
+    for gmm in (shared, own):
+        gmm.build((None, 3, 3, 2))
+    assert shared.down(tf.ones((5, 1, 2, 4)), seed=[0, 1]).shape == (5, 1, 2, 2)
+    with pytest.raises(ValueError, match=r"control signal of .* = \(any, 3, 3, 4\)"):
+        own.down(tf.ones((5, 1, 2, 4)), seed=[0, 1])
