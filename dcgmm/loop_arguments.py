@@ -63,7 +63,7 @@ def optimizer(given: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
         ValueError: learning_rate=0.5 would be ignored beside an optimizer with a rate of its own: give it to Adam
     """
     if learning_rate is not None and not _is_schedule(learning_rate):
-        learning_rate = number("learning_rate", learning_rate, above=0)
+        learning_rate = float(number("learning_rate", learning_rate, above=0))  # Keras takes no integer
     if given is None:
         return keras.optimizers.SGD(LEARNING_RATE if learning_rate is None else learning_rate)
     expected = "an optimizer, or the name of one such as 'sgd' or 'adam'"
@@ -73,6 +73,11 @@ def optimizer(given: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
         )
     if not isinstance(given, str | Mapping | keras.optimizers.Optimizer):
         raise refusal("optimizer", expected, given)
+    if isinstance(given, keras.optimizers.LossScaleOptimizer):
+        raise ValueError(
+            "optimizer must be one without loss scaling, because a DCGMM works in float32, received a "
+            "LossScaleOptimizer: give its inner optimizer"
+        )
     if isinstance(given, keras.optimizers.Optimizer | Mapping):
         if learning_rate is not None:
             kind = type(given).__name__ if isinstance(given, keras.optimizers.Optimizer) else "its config"

@@ -162,7 +162,8 @@ class OutlierDetection:
         Args:
             x: images (N, H, W, C).
             c: how many standard deviations below the mean still count as inlier, a finite number; larger is more
-                lenient. Default 1.
+                lenient. Default 1. For a share r of false alarms among images like x, take
+                `-np.quantile(model.standardised_scores(x), r)`.
             layer: which GMM layer, 0 the lowest, which localises best. Default: the top one.
             batch_size: images at a time. Default 500.
 

@@ -317,7 +317,9 @@ def warn_of_narrow_data(images: tf.Tensor, max_precision: float) -> None:
 
 
 def fill_masked(x: Any) -> Any:
-    """Return a masked array of real numbers as a float32 array with NaN where it is masked, and anything else as it is.
+    """Return masked real numbers as a float32 array with NaN where they are masked, and anything else as it is.
+
+    A list of masked images counts, too.
 
     Example:
         >>> fill_masked(np.ma.masked_greater([1.0, 9.0], 5)).tolist()
@@ -325,6 +327,8 @@ def fill_masked(x: Any) -> Any:
     """
     if isinstance(x, np.ma.MaskedArray) and x.dtype.kind in "fiub":
         return np.ma.filled(x.astype(np.float32), np.nan)
+    if isinstance(x, list | tuple) and any(isinstance(part, np.ma.MaskedArray) for part in x):
+        return [fill_masked(part) for part in x]
     return x
 
 

@@ -178,15 +178,15 @@ class NpzFile:
         if self.scale:
             return self.scale, []
         if all(found.dtype.kind in "fb" for found in ranges):
-            dark = [found for found in ranges if 0 < found.high <= 1 / 255]
+            dark = [found for found in ranges if 0 < found.high <= np.float32(1 / 255)]
             return 1.0, [f"{found}: almost black, as if it was divided by 255 twice" for found in dark]
         deep = any(found.dtype.kind in "ui" and found.dtype != np.uint8 for found in ranges)
         divisor, notices = unit({found.name: found.high for found in ranges}, deep)
         limits = [np.iinfo(found.dtype).max if found.dtype.kind in "ui" else 1 for found in ranges]
         if divisor > min(limits):
             raise ValueError(
-                f"{self.npz}: {' and '.join(map(str, ranges))}: no single scale fits both, so save both with one type "
-                "and range, or set `scale`"
+                f"{self.npz}: {' and '.join(map(str, ranges))}: no single scale fits both, as {divisor:g} is beyond "
+                f"{min(limits)}: save both with one type and range, or set `scale`"
             )
         return divisor, notices
 

@@ -25,7 +25,10 @@ def expanded(name: str, path: Any) -> Path:
     """
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
         raise ValueError(f"{name} is a path, received {path!r}")
-    return Path(os.path.expandvars(os.fspath(path))).expanduser()
+    try:
+        return Path(os.path.expandvars(os.fspath(path))).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{name}: {os.fspath(path)!r} names the home folder of somebody who has none here") from error
 
 
 def number(name: str, value: Any, low: float, high: float, meaning: str) -> float:

@@ -84,14 +84,19 @@ def list_images(folder: Path) -> Listing:
     beside, left_out = _images_and_others(path for path in entries if not path.is_dir())
     classes: dict[str, list[Path]] = {}
     inner: set[tuple[str, ...]] = set()
+    wrapping = []
     for entry in filter(Path.is_dir, entries):
         # One form of Unicode, because systems differ: the same name has to be the same class.
         found = classes.setdefault(unicodedata.normalize("NFC", entry.name), [])
+        places = set()
         for place, paths in _places(entry):
             images, others = _images_and_others(paths)
+            places |= {place[:1]} if images else set()
             found += images
             left_out += others
-            inner |= {place[:1]} if images else set()
+        inner |= places
+        if places and () not in places:
+            wrapping.append(entry.name)
     empty = [name for name, images in classes.items() if not images]
     classes = {name: images for name, images in classes.items() if images}
     if not classes:
@@ -102,10 +107,11 @@ def list_images(folder: Path) -> Listing:
         notices.append(f"class folders without images are left out: {_some(empty)}")
     if beside:
         notices.append(f"images beside the folders of the classes are left out: {_some(path.name for path in beside)}")
-    if len(inner) > 1 and () not in inner:
+    if wrapping and (len(inner - {()}) > 1 or len(classes) == 1):
+        below = sorted({name for place in inner for name in place}, key=natural_key)
         notices.append(
-            f"all images lie two or more folders deep. The classes are {_some(classes)}; if they should be "
-            f"{_some(sorted((name for (name,) in inner), key=natural_key))}, give the folder above these"
+            f"images lie two or more folders deep in {_some(wrapping)}. The classes are {_some(classes)}; if they "
+            f"should be {_some(below)}, give the folder above these"
         )
     return Listing(classes, left_out, notices, flat=False)
 

@@ -78,7 +78,7 @@ def train_record(
         if trained is None:
             x, y = datasets.thinned(*datasets.select_classes(x, y, record["classes"]), record.get("images"))
             model, notes["history"] = fit_record(record, x, y, report)
-            _check_weights(model, record)
+            _check_converged(model, notes["history"], record)
             model.save(path)
         else:
             path.write_bytes(trained)
@@ -102,11 +102,12 @@ def _check_parts(record, y, y_test):
             )
 
 
-def _check_weights(model, record):
+def _check_converged(model, history, record):
     """Refuse a model whose training has diverged, because its numbers would mean nothing."""
-    if not all(np.isfinite(weight).all() for layer in model.stack for weight in layer.get_weights()):
+    weights = [weight for layer in model.stack for weight in layer.get_weights()]
+    if not all(np.isfinite(values).all() for values in (*weights, *history.values())):
         raise RuntimeError(
-            f"the training diverged: some weights are not finite after {record['epochs']} epochs with learning_rate = "
+            f"the training diverged: its weights or its loss are not finite, with learning_rate = "
             f"{record['learning_rate']}; choose a smaller one"
         )
 
@@ -167,7 +168,7 @@ def fit_record(
         for trained, layer in zip(below.stack if below else (), model.stack):
             layer.set_weights(trained.get_weights())
             layer.trainable = False
-        config = {"learning_rate": record["learning_rate"]}
+        config = {"learning_rate": float(record["learning_rate"])}  # Keras takes no integer
         model.compile(keras.optimizers.get({"class_name": record.get("optimizer", "SGD"), "config": config}))
         labels = y if model.classifier else None
         sizes = {"epochs": epochs, "batch_size": record["batch_size"]}

@@ -11,9 +11,20 @@ class Unreadable(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, which also reads `1e-3` as a number: YAML 1.1 needs `1.0e-3`, YAML 1.2 and DVC do not."""
+    """PyYAML's safe loader with the numbers of YAML 1.2, as DVC reads them.
+
+    `1e-3` is a number, which YAML 1.1 takes for text. `050` and `1:30` are text, which YAML 1.1 takes for 40 and 90.
+    """
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:int"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9]\d*)$", re.ASCII), list("-+0123456789")
+)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$", re.ASCII), list("-+.0123456789")
 )

@@ -281,3 +281,9 @@ def test_text_is_read_as_utf_8_in_any_locale(project):
     run = subprocess.run(command, cwd=folder, env={**os.environ, **locale}, capture_output=True, encoding="utf-8")
     assert run.returncode == 0, run.stderr
     assert "{'mine': {'folder': 'M\\xf6bel', 'size': 28}}" in run.stdout
+
+
+@pytest.mark.parametrize("text", [b"epochs: 050", b"epochs: 1:30", b"epochs: 0o62"])
+def test_numbers_that_yaml_versions_read_differently_stay_text(text):
+    assert isinstance(yaml_file.parse(text, "params.yaml")["epochs"], str)
+    assert yaml_file.parse(b"[50, -3, 0, 1e-3, 2.5]", "params.yaml") == [50, -3, 0, 0.001, 2.5]

@@ -430,3 +430,18 @@ def test_ten_times_the_images_in_a_folder_take_the_same_memory(tmp_path):
         peaks.append(json.loads(done.stdout.splitlines()[-1]))
     held = 2430 * 64 * 64 * 3 * 4 / 2**20  # MB that the additional images would take
     assert peaks[1] - peaks[0] < held / 3, peaks
+
+
+@pytest.mark.parametrize("names", [("day/cats", "day/dogs", "night"), ("images/cats",)])
+def test_classes_that_hold_only_folders_are_said(tmp_path, names):
+    for name in names:
+        (tmp_path / name).mkdir(parents=True)
+        for i in range(5):
+            Image.new("L", (4, 4), 40 * i).save(tmp_path / name / f"{name[0]}{i}.png")
+    with pytest.warns(UserWarning, match="images lie two or more folders deep in"):
+        ImageFolder(tmp_path).load()
+
+
+def test_the_home_of_nobody_is_an_error_with_the_argument():
+    with pytest.raises(ValueError, match="folder: '~nobody_here/a' names the home folder"):
+        ImageFolder("~nobody_here/a")

@@ -522,3 +522,13 @@ def test_files_say_the_same_of_the_layers_whatever_precision_the_process_is_set_
         with zipfile.ZipFile(tmp_path / "m.keras") as archive:
             configs.append(archive.read("config.json"))
     assert configs[0] == configs[1]
+
+
+def test_a_whole_number_is_a_learning_rate_and_loss_scaling_is_refused():
+    model = small_model()
+    for optimizer in (None, "adam"):
+        model.compile(optimizer, learning_rate=1)
+        assert float(model.optimizer.learning_rate) == 1
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.05))
+    with pytest.raises(ValueError, match="optimizer must be one without loss scaling"):
+        model.compile(scaled)

@@ -150,3 +150,9 @@ def test_infinite_pixels_are_still_refused():
         x = np.zeros((2, 8, 8, 1))
         x[1, 2, 3] = np.inf
         model.score_samples(x)
+
+
+def test_a_list_of_masked_images_counts_its_masks():
+    model = DCGMM.from_spec("F(4,4,4,4) G(4)", (8, 8, 1))
+    x = np.ma.masked_greater(np.random.default_rng(0).random((3, 8, 8, 1), dtype="float32"), 0.7)
+    np.testing.assert_array_equal(model.score_samples(list(x)), model.score_samples(x))
