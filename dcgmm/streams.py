@@ -95,7 +95,7 @@ def is_stream(x: Any) -> bool:
 def examined(
     data: tf.data.Dataset, suspicious: Callable[..., tf.Tensor], examine: Callable[..., Any], image_shape: Any
 ) -> Stream:
-    """Return a stream of a data set's batches, with float32 images (N, *image_shape) and int64 labels.
+    """Return a stream of a data set's batches, with float32 images (N, H, W, C) and int64 labels.
 
     Args:
         data: a data set of tuples, with the images first.

@@ -17,8 +17,6 @@ from dcgmm.datasets import checks
 from dcgmm.datasets.arrays import NpzFile
 from dcgmm.datasets.folders import ImageFolder
 
-__all__ = ["ImageFolder", "NpzFile", "from_settings"]
-
 
 def from_settings(settings: Mapping[str, Any], root: str | os.PathLike = ".") -> NpzFile | ImageFolder:
     """Return an `NpzFile` or an `ImageFolder` from a dict of its arguments.
