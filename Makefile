@@ -66,7 +66,7 @@ lint: $(READY)
 	.venv/bin/lint-imports --no-logo
 	.venv/bin/mypy
 
-check: lint ## The fast loop: lint, import contract, types, the library's fast tests and README's code (two minutes)
+check: lint ## The fast loop: lint, import contract, types, the library's fast tests and README's code (three minutes)
 	$(RUN) .venv/bin/pytest tests/library tests/test_readme.py $(EXAMPLES) -m "not slow" $(PARALLEL)
 
 test: lint ## All tests, and the committed notebooks executed again and compared
