@@ -1,4 +1,4 @@
-"""A data set in the arrays of an `.npz` file."""
+"""Arrays in `.npz` files. Names, shapes, labels and ranges are checked, and a warning tells of each guess."""
 
 import hashlib
 from collections.abc import Sequence
