@@ -10,6 +10,36 @@ from typing import BinaryIO
 FilePath = str | os.PathLike[str]
 
 
+def project_folder() -> Path | None:
+    """Return the project's folder: the nearest one with params.yaml and dvc.yaml above the working folder.
+
+    If there is none, the one above this package counts, as in an editable installation, or else None.
+
+    Example:
+        >>> folder = project_folder()
+        >>> folder is None or (folder / "params.yaml").exists()
+        True
+    """
+    for start in (Path.cwd(), Path(__file__).parent):
+        for folder in (start, *start.parents):
+            if (folder / "params.yaml").exists() and (folder / "dvc.yaml").exists():
+                return folder
+    return None
+
+
+def from_project(path: FilePath) -> Path:
+    """Return a path as an absolute one: `~` is the home, and a relative one counts from the project's folder.
+
+    Outside a project, it counts from the working folder. So a folder in an environment variable means the same in a
+    script, a stage of the pipeline and a notebook, which work in different folders.
+
+    Example:
+        >>> from_project("/data").as_posix()
+        '/data'
+    """
+    return (project_folder() or Path.cwd()) / Path(path).expanduser()
+
+
 @contextmanager
 def replacing(path: FilePath) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` for writing, and rename it to `path` when all of it is on the disk.

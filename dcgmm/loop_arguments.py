@@ -190,7 +190,7 @@ def check_verbose(others: Mapping[str, Any]) -> None:
 
 
 def callback_list(callbacks: Any) -> list[keras.callbacks.Callback]:
-    """Return callbacks as a list: none, one of them, or several.
+    """Return callbacks as a list: none, one of them, or several, also those within Keras' own CallbackList.
 
     Raises:
         ValueError: if there is something else among them.
@@ -202,13 +202,14 @@ def callback_list(callbacks: Any) -> list[keras.callbacks.Callback]:
     """
     if callbacks is None:
         return []
-    found = list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
-    for callback in found:
+    found: list[keras.callbacks.Callback] = []
+    for callback in callbacks if isinstance(callbacks, list | tuple) else [callbacks]:
         if isinstance(callback, type):
             name = callback.__name__
             raise ValueError(f"callbacks must be Keras callbacks, received the class {name}: call it, {name}()")
         if not isinstance(callback, keras.callbacks.Callback):
             raise refusal("callbacks", "Keras callbacks", callback)
+        found += callback.callbacks if isinstance(callback, keras.callbacks.CallbackList) else [callback]
     return found
 
 

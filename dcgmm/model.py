@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dcgmm import arguments, inpainting, parallel, sampling, saving
+from dcgmm import arguments, inpainting, parallel, sampling, saving, streams
 from dcgmm.annealing import ARGUMENTS, Annealing
 from dcgmm.architectures import gmm_arguments, layers_from_spec, resolve, table_of_layers
 from dcgmm.arguments import nearest, positive_integer, shown, truth
@@ -249,10 +249,10 @@ class DCGMM(OutlierDetection, TrainingLoop):
         responsibilities, so their values compare all images.
 
         Args:
-            x: images (N, H, W, C). NaN: a pixel that was not observed.
+            x: images (N, H, W, C), or batches of them, as in `fit`. NaN: a pixel that was not observed.
             layer: which GMM layer, 0 the lowest. Default: the top one. Above the lowest layer the density is one
                 over responsibilities, not over images.
-            batch_size: images at a time. Default 500.
+            batch_size: images at a time; of batches it must be their size. Default 500.
 
         Returns:
             An array (N, h, w).
@@ -388,11 +388,20 @@ class DCGMM(OutlierDetection, TrainingLoop):
         return int(layer)
 
     def _in_batches(self, function, x, batch_size):
-        """Return a list of arrays for images x, from a function that returns such a list of tensors for a batch."""
-        batch_size = 500 if batch_size is None else positive_integer("batch_size", batch_size)
-        x = self.expected.images(x)
-        batches = [[part.numpy() for part in function(x[i : i + batch_size])] for i in range(0, len(x), batch_size)]
-        return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+        """Return a list of arrays for images x, from a function that returns such a list of tensors for a batch.
+
+        A stream of batches is read batch by batch, so that its images need not fit into memory.
+        """
+        if streams.is_stream(x):
+            batches = (images for (images,) in self.expected.image_batches(x, batch_size))
+        else:
+            batch_size = 500 if batch_size is None else positive_integer("batch_size", batch_size)
+            x = self.expected.images(x)
+            batches = (x[i : i + batch_size] for i in range(0, len(x), batch_size))
+        results = [[part.numpy() for part in function(images)] for images in batches]
+        if not results:
+            raise ValueError("x: expected batches of images, received an empty data set")
+        return [np.concatenate(parts) for parts in zip(*results, strict=True)]
 
     def sample(
         self,

@@ -108,7 +108,7 @@ class OutlierDetection:
     expected: ExpectedInput
     moments: list[Moments]
 
-    def standardised_scores(self, x: Any, layer: int | None = None, batch_size: int = 500) -> np.ndarray:
+    def standardised_scores(self, x: Any, layer: int | None = None, batch_size: int | None = None) -> np.ndarray:
         """Return the log-likelihood in standard deviations from its mean over the training images, (N,).
 
         Where the layer has several positions, each is standardised on its own and their mean is returned.
@@ -156,16 +156,16 @@ class OutlierDetection:
             means, variances = (tf.stack(parts).numpy() for parts in zip(*by_layer, strict=True))
             moments.update(counts, means, variances)
 
-    def inliers(self, x: Any, c: float = 1.0, layer: int | None = None, batch_size: int = 500) -> np.ndarray:
+    def inliers(self, x: Any, c: float = 1.0, layer: int | None = None, batch_size: int | None = None) -> np.ndarray:
         """Return whether each position is an inlier, L ≥ mean − c·sd over the training images (Eq. 6).
 
         Args:
-            x: images (N, H, W, C).
+            x: images (N, H, W, C), or batches of them, as in `DCGMM.fit`.
             c: how many standard deviations below the mean still count as inlier, a finite number; larger is more
                 lenient. Default 1. For a share r of false alarms among images like x, take
                 `-np.quantile(model.standardised_scores(x), r)`.
             layer: which GMM layer, 0 the lowest, which localises best. Default: the top one.
-            batch_size: images at a time. Default 500.
+            batch_size: images at a time; of batches it must be their size. Default 500.
 
         Returns:
             A boolean array (N, h, w).
@@ -182,7 +182,7 @@ class OutlierDetection:
         c = arguments.number("c", c)
         return self._standardised(x, layer, batch_size) >= -c
 
-    def _standardised(self, x, layer, batch_size=500):
+    def _standardised(self, x, layer, batch_size=None):
         likelihoods = self.log_likelihood(x, layer, batch_size)
         return self.moments[-1 if layer is None else layer].standardised(likelihoods)
 

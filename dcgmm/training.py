@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from dcgmm import loop_arguments, monitoring, parallel, streams
 from dcgmm.arguments import positive_integer, truth
-from dcgmm.validation import check_batch_size, warn, warn_of_narrow_data
+from dcgmm.validation import check_batch_size, some_at_a_time, warn, warn_of_narrow_data
 
 NOT_COUNTED = (
     "count_weights needs a model without a LinearClassifier, because a classifier learns from responsibilities with "
@@ -118,9 +118,10 @@ class TrainingLoop(keras.Model):
         Args:
             x: images (N, H, W, C), or batches of them: a `tf.data.Dataset`, a `keras.utils.PyDataset`, or an iterable
                 that can be read several times, such as a data loader. Pixels should be in [0, 1]; a warning says where
-                they seem to be on another scale. Booleans count as 0 and 1. NaN, and what a masked array hides: a pixel
-                that was not observed; the lowest layer then learns by the gradient of the marginal density of the seen
-                pixels.
+                they seem to be on another scale, and, of arrays, where they vary too little for the narrowest
+                component, whose standard deviation is 1/√D_max. Booleans count as 0 and 1. NaN, and what a masked array
+                hides: a pixel that was not observed; the lowest layer then learns by the gradient of the marginal
+                density of the seen pixels.
             y: class labels (N,), integers from 0, needed with a `LinearClassifier` and not accepted without. Batches
                 have their labels in them, as pairs (images, labels).
             epochs: how often each image is used. Default 25.
@@ -175,7 +176,7 @@ class TrainingLoop(keras.Model):
         callbacks = [_TrainingSteps(epochs, order, stream.source), *callbacks, _NotEmpty("validation_data"), end]
         kwargs |= {"callbacks": callbacks, "steps_per_epoch": steps}
         try:
-            with stream.reading(), validating.reading():
+            with stream.reading(steps), validating.reading(kwargs.get("validation_steps")):
                 validation = validating.data if validation_data is not None else None
                 history = super().fit(batches, epochs=epochs, shuffle=False, validation_data=validation, **kwargs)
         finally:
@@ -195,11 +196,11 @@ class TrainingLoop(keras.Model):
             check_batch_size(stream, batch_size)
             return stream, None, steps
         images = self.expected.images(x)
-        self._expect_complete(not tf.reduce_any(tf.math.is_nan(images)))
+        self._expect_complete(not any(tf.reduce_any(tf.math.is_nan(some)) for some in some_at_a_time(images)))
         warn_of_narrow_data(images, self.gmm_layers[0].max_precision)
         tensors = (images, *self.expected.labels(y, len(images)))
         order = tf.Variable(self._shuffled(len(images), epoch=0), trainable=False)
-        stream = streams.Stream(_batches_in_order(order, tensors, batch_size or 100))
+        stream = streams.Stream(streams.batches_of(tensors, batch_size or 100, order))
         steps = loop_arguments.check_steps(stream, steps, "steps_per_epoch")
         # `take` restarts the order with each epoch, so that a fit that was interrupted can go on exactly.
         return streams.Stream(stream.data.take(steps) if steps else stream.data), order, None
@@ -278,7 +279,7 @@ class TrainingLoop(keras.Model):
         stream = self.expected.batches(x, y, batch_size=batch_size)
         loop_arguments.check_steps(stream, kwargs.get("steps"), "steps")
         callbacks = [*loop_arguments.callback_list(kwargs.pop("callbacks", None)), _NotEmpty()]
-        with stream.reading():
+        with stream.reading(kwargs.get("steps")):
             return super().evaluate(stream.data, callbacks=callbacks, **kwargs)
 
     def predict(self, x: Any, batch_size: int | None = None, **kwargs: Any) -> np.ndarray:
@@ -308,7 +309,7 @@ class TrainingLoop(keras.Model):
                 stream = self.expected.batches(x, batch_size=batch_size, labelled=False)
                 loop_arguments.check_steps(stream, kwargs.get("steps"), "steps")
                 kwargs["callbacks"].append(_NotEmpty())
-                with stream.reading():
+                with stream.reading(kwargs.get("steps")):
                     return super().predict(stream.data, **kwargs)
             batch_size = 500 if batch_size is None else positive_integer("batch_size", batch_size)
             images = self.expected.images(x)
@@ -469,20 +470,6 @@ class TrainingLoop(keras.Model):
     def metrics(self) -> list[keras.metrics.Metric]:
         """The running means that Keras resets at the start of every epoch."""
         return self._trackers + ([self._accuracy] if self.classifier is not None else [])
-
-
-def _batches_in_order(order, tensors, batch_size):
-    """Return a data set of batches of some tensors' rows, in the order that a variable holds when a batch's turn comes.
-
-    Shuffling within the data set would take 0.05 s more in each epoch: the time of many batches.
-    """
-    steps = -(-order.shape[0] // batch_size)
-
-    def batch(i):
-        rows = order[i * batch_size : (i + 1) * batch_size]
-        return tuple(tf.gather(tensor, rows) for tensor in tensors)
-
-    return tf.data.Dataset.range(steps).map(batch).prefetch(tf.data.AUTOTUNE)
 
 
 class _TrainingSteps(keras.callbacks.Callback):

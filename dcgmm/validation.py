@@ -4,7 +4,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ COMFORTABLE_MAGNITUDE = 32
 # Images without negative pixels are taken for images in [0, 1] on another scale if they go beyond this. Standardised
 # images have negative pixels, and so have samples of a model. The margin is for samples whose negative pixels were cut.
 LARGEST_UNSCALED = 1.5
+PIXELS_AT_A_TIME = 2**22
 
 
 def max_magnitude(gmm_layers: Sequence[Any]) -> float:
@@ -105,9 +106,9 @@ class ExpectedInput:
             )
         if not numbers.shape[0]:
             raise ValueError(f"{name}: expected at least one image, received none: shape {tuple(numbers.shape)}")
-        images = tf.cast(tf.convert_to_tensor(numbers), tf.float32)
-        largest = _check_values(images, self.max_magnitude, name)
-        if message := _doubt_of_scale(images, largest, integers):
+        images = _as_float32(numbers)
+        lowest, largest = _checked_range(images, self.max_magnitude, name)
+        if message := _doubt_of_scale(lowest, largest, integers):
             say(f"{name}: {message}")
         return images
 
@@ -249,7 +250,7 @@ class ExpectedInput:
             return stream
         x = self.images(x, name)
         labels = self.labels(y, len(x)) if labelled else ()
-        return Stream(tf.data.Dataset.from_tensor_slices((x, *labels)).batch(batch_size or 500))
+        return Stream(streams.batches_of((x, *labels), batch_size or 500))
 
     def image_batches(self, x: Any, batch_size: int | None = None) -> Stream:
         """Return batches of images, as tuples of one tensor. Labels are not needed and are dropped.
@@ -344,7 +345,8 @@ def _numbers(x: Any, name: str, expected: str) -> Any:
             raise ValueError(f"{name}: expected {expected}, received {x.dtype.name} of shape {tuple(x.shape)}")
         return x
     if x is None or isinstance(x, str | bytes | keras.KerasTensor) or tf.is_tensor(x) or streams.is_stream(x):
-        raise ValueError(f"{name}: expected {expected}, received {shown(x)}")
+        way_out = ": join its batches into one array by np.concatenate" if streams.is_stream(x) else ""
+        raise ValueError(f"{name}: expected {expected}, received {shown(x)}{way_out}")
     try:
         array = np.asarray(x)
     except (ValueError, TypeError):
@@ -360,30 +362,60 @@ def _numbers(x: Any, name: str, expected: str) -> Any:
     return array
 
 
-def _check_values(images: tf.Tensor, limit: float, name: str) -> float:
-    """Return the largest absolute value of some images; missing pixels, NaN, do not count.
+def _as_float32(numbers: Any) -> tf.Tensor:
+    """Return an array, a tensor or a variable as a float32 tensor, without a copy beyond the tensor itself."""
+    if not tf.is_tensor(numbers):
+        with np.errstate(over="ignore"):  # what is infinite is refused later
+            numbers = np.asarray(numbers, np.float32)
+    # `tf.convert_to_tensor` would hold twice the memory.
+    return tf.raw_ops.Cast(x=numbers, DstT=tf.float32)
+
+
+def some_at_a_time(images: tf.Tensor) -> Iterator[tf.Tensor]:
+    """Yield all images, as many at a time as have few pixels, so that a look at them takes little memory.
+
+    Args:
+        images: a tensor (N, H, W, C).
+
+    Example:
+        >>> sum(len(some) for some in some_at_a_time(tf.zeros((10_000, 28, 28, 1))))
+        10000
+    """
+    n = max(1, PIXELS_AT_A_TIME // math.prod(images.shape[1:]))
+    for start in range(0, len(images), n):
+        yield images[start : start + n]
+
+
+def _checked_range(images: tf.Tensor, limit: float, name: str) -> tuple[float, float]:
+    """Return the smallest value of some images and the largest absolute one; missing pixels, NaN, do not count.
 
     Raises:
         ValueError: if a pixel is infinite, or beyond the limit.
     """
-    magnitude = tf.abs(images)
-    bad = tf.where(magnitude > limit)
-    if len(bad):
-        first = tuple(int(i) for i in bad[0])
+    lowest, largest, n_bad = math.inf, 0.0, 0
+    for some in some_at_a_time(images):
+        some = tf.where(tf.math.is_nan(some), 0.0, some)
+        lowest = min(lowest, float(tf.reduce_min(some)))
+        magnitude = tf.abs(some)
+        largest = max(largest, float(tf.reduce_max(magnitude)))
+        if largest > limit:
+            n_bad += int(tf.math.count_nonzero(magnitude > limit))
+    if n_bad:
+        first = tuple(int(i) for i in tf.where(tf.abs(images) > limit)[0])
         raise ValueError(
-            f"{name}: {len(bad)} pixel(s) are infinite or beyond ±{limit:g}: the first is {float(images[first])} at "
-            f"index {first} (image, row, column, channel)"
+            f"{name}: {n_bad} pixel(s) are infinite or beyond ±{limit:g}: the first is {float(images[first])} at index "
+            f"{first} (image, row, column, channel)"
         )
-    return float(tf.reduce_max(tf.where(tf.math.is_nan(images), 0.0, magnitude)))
+    return lowest, largest
 
 
-def _doubt_of_scale(images: tf.Tensor, largest: float, integers: bool) -> str | None:
+def _doubt_of_scale(lowest: float, largest: float, integers: bool) -> str | None:
     """Return what to say of images whose pixels seem to be on another scale than [0, 1], or None."""
     if largest > COMFORTABLE_MAGNITUDE:
         return f"pixels of up to {largest:g} lose precision in float32: scale the images to [0, 1]{_divisor(largest)}"
     if integers and largest > 1:
         return f"integer pixels of up to {largest:g}, but images in [0, 1] are expected: scale them{_divisor(largest)}"
-    if largest > LARGEST_UNSCALED and not tf.reduce_any(images < 0):
+    if largest > LARGEST_UNSCALED and lowest >= 0:
         return (
             f"pixels from 0 or more to {largest:g}, but images in [0, 1] are expected: divide them by the largest "
             "possible pixel (255 for bytes)"

@@ -174,14 +174,16 @@ def describe(name: str) -> Description:
     """
     _check_name(name)
     if name in DATASETS:
-        return Description(name, TITLES[name], (28, 28, 1), CLASS_NAMES[name], tuple(range(10)), tuple(range(5)))
+        labels = tuple(range(10))
+        return Description(name, TITLES[name], (28, 28, 1), CLASS_NAMES[name], labels, labels[:5], n_images=70_000)
     if callable(getattr(OWN[name], "describe", None)):
         return OWN[name].describe(name)
-    x_train, y_train, _, y_test = OWN[name].load()
+    x_train, y_train, x_test, y_test = OWN[name].load()
     labels, present = tuple(np.unique(y_train).tolist()), set(np.union1d(y_train, y_test).tolist())
     class_names = tuple(str(label) if label in present else "" for label in range(1 + max(present)))
     known = known_labels(None, class_names, labels, name)
-    return Description(name, TITLES[name], x_train.shape[1:], class_names, labels, known)
+    n_images = len(x_train) + len(x_test)
+    return Description(name, TITLES[name], x_train.shape[1:], class_names, labels, known, n_images)
 
 
 def _check_name(name):

@@ -119,7 +119,8 @@ class NpzFile:
         height, width, channels = (*archive.header(train.images).shape, 1)[1:4]
         known = known_labels(self.known, names, classes, self.npz)
         name = self.npz.stem if name is None else name
-        return Description(name, self.title or name, (height, width, channels), names, classes, known)
+        n_images = len(train.y) + len(test.y)
+        return Description(name, self.title or name, (height, width, channels), names, classes, known, n_images)
 
     def fingerprint(self) -> str:
         """Return the file's SHA-256, or, with arguments that decide pixels, one of both."""
@@ -277,7 +278,9 @@ def _check_images(path: Path, name: str, archive: Archive) -> None:
 
 
 def _shape_notices(name: str, shape: tuple[int, ...]) -> list[str]:
-    if len(shape) == 4 and shape[3] > 4 and shape[3] >= max(shape[1:3]):
+    bands_last = len(shape) == 4 and shape[3] > 4 and shape[3] >= max(shape[1:3])
+    colours_first = len(shape) == 4 and shape[1] in (1, 3) and shape[3] in (2, 4)
+    if bands_last or colours_first:
         return [
             f"{name} of shape {shape} is taken for images of {shape[1]}x{shape[2]} pixels and {shape[3]} channels. If "
             f"the channels come first, save np.moveaxis({name}, 1, -1) instead"

@@ -1,5 +1,6 @@
 """What is known of a data set without its images: title, size, classes and their names; and classes as text."""
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ class Description:
             does not occur.
         classes: the labels that training images have.
         known: the labels to train on where the others serve as outliers, as 0-4 do in the paper; some of `classes`.
+        n_images: the number of training and test images together. Default 0: it is not known.
 
     Raises:
         ValueError: if an argument does not fit: a label without a name, say.
@@ -40,6 +42,7 @@ class Description:
     class_names: tuple[str, ...]
     classes: tuple[int, ...]
     known: tuple[int, ...]
+    n_images: int = 0
 
     def __post_init__(self) -> None:
         """Check the arguments."""
@@ -53,11 +56,17 @@ class Description:
             "class_names": tuple(names),
             "classes": _labels("classes", self.classes, len(names) - 1),
             "known": _labels("known", self.known, len(names) - 1),
+            "n_images": arguments.integer("n_images", self.n_images, at_least=0),
         }
         if unknown := set(checked["known"]) - set(checked["classes"]):
             raise ValueError(f"known must be some of classes = {checked['classes']}, received {sorted(unknown)} too")
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def n_bytes(self) -> int:
+        """The bytes of all images as `load_dataset` returns them, float32; 0 if their number is not known."""
+        return 4 * math.prod(self.image_shape) * self.n_images
 
     @property
     def unknown(self) -> tuple[int, ...]:

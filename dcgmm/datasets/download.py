@@ -51,7 +51,8 @@ def fetch(name: str, cache: str | os.PathLike | None = None) -> Path:
     Args:
         name: `"mnist"` or `"fashion_mnist"`.
         cache: The folder that holds a sub-folder for each data set. Default: the environment variable `DCGMM_DATA`,
-            or without it the user's cache folder (`pooch.os_cache("dcgmm")`).
+            or without it the user's cache folder (`pooch.os_cache("dcgmm")`). A relative `DCGMM_DATA` counts from the
+            project's folder, outside of a project from the working folder.
 
     Raises:
         ValueError: for an unknown `name`.
@@ -62,7 +63,8 @@ def fetch(name: str, cache: str | os.PathLike | None = None) -> Path:
         ['t10k-images-idx3-ubyte', 't10k-labels-idx1-ubyte']
     """
     dataset = _lookup(name)
-    cache = cache or os.environ.get("DCGMM_DATA") or pooch.os_cache("dcgmm")
+    asked = os.environ.get("DCGMM_DATA")
+    cache = cache or (files.from_project(asked) if asked else pooch.os_cache("dcgmm"))
     folder = Path(cache).expanduser().resolve() / name
     missing = [file for file, sha256 in dataset.sha256.items() if not _verified(folder / file, sha256)]
     if missing:

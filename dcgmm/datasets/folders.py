@@ -135,7 +135,8 @@ class ImageFolder:
         known = known_labels(self.known, parts.names, labels, self.folder)
         shape = (*self._size(parts.train), self.channels)
         name = self.folder.name if name is None else name
-        return Description(name, self.title or name, shape, tuple(parts.names), labels, known)
+        n_images = len(parts.train) + len(parts.test)
+        return Description(name, self.title or name, shape, tuple(parts.names), labels, known, n_images)
 
     def fingerprint(self) -> str:
         """Return one SHA-256 of the names and contents of the images, and of the arguments that decide pixels."""
@@ -251,7 +252,8 @@ class ImageFolder:
                 for part, rows in {"training images": ~test, "test images": test}.items()
                 if (these & rows).any()
             }
-            if not tops:
+            drawings = any(fact.blended and these[i] for i, fact in enumerate(facts))
+            if not tops or (drawings and max(tops.values()) == 0):  # black on a ground is 0 whatever becomes 1
                 continue
             found, notices = unit(tops, deep=kind == "deep")
             units[these] = found

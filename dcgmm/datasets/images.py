@@ -155,8 +155,8 @@ def read_image(content: bytes, path: str | os.PathLike, look: Look, unit: float 
         raise ValueError(f"{path} has infinite pixels; for missing ones, use NaN")
     if unit is not None:
         picture = replace(picture, unit=unit)
-    elif alpha is not None and picture.kind == "bytes":
-        picture = replace(picture, largest=255.0)  # a black drawing on a transparent ground uses the whole range
+    elif alpha is not None and picture.kind == "bytes" and picture.largest > 1:  # else it may be a mask of 0 and 1
+        picture = replace(picture, largest=255.0)  # a dark drawing on a transparent ground uses the whole range
     pixels, blended = _upright(picture.pixels, turn), False
     if pixels.shape[2] != look.channels:
         pixels = grey(pixels) if look.channels == 1 else np.repeat(pixels, 3, axis=2)

@@ -7,7 +7,7 @@ git and notebooks. It imports the library; the library never imports it.
 from dcgmm.experiments.config import results, root, settings
 from dcgmm.experiments.evaluation import evaluate
 from dcgmm.experiments.evaluation_of_samples import evaluate_samples
-from dcgmm.experiments.on_demand import repetitions, trained
+from dcgmm.experiments.on_demand import repetitions, trained, trained_models
 from dcgmm.experiments.report import Report, finding, judge
 from dcgmm.experiments.spec import Training
 
@@ -23,4 +23,5 @@ __all__ = [
     "root",
     "settings",
     "trained",
+    "trained_models",
 ]

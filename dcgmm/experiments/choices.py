@@ -15,7 +15,7 @@ from IPython.display import Markdown, display
 from dcgmm import datasets
 from dcgmm.architectures import ARCHITECTURES, propose_architectures, resolve, spec_parts
 from dcgmm.experiments.claims import CLAIMS
-from dcgmm.experiments.config import declared_datasets
+from dcgmm.experiments.config import declared_datasets, own_architectures
 from dcgmm.model import DCGMM
 
 PLANE_OF_TABLE_I = (28, 28)
@@ -174,8 +174,9 @@ def instance(
         classify: whether it needs a linear classifier of the data set's classes on top. Default False.
 
     Returns:
-        The name or the specification. On 28×28 pixels it is what was asked for. On other sizes, a name of Table I is
-        replaced by the first proposal of `propose_architectures` that has enough levels.
+        The name or the specification that was asked for. In two cases it is the first architecture with enough levels
+        of those that the data set's entry in params.yaml lists, else of `propose_architectures`: where none was asked
+        for and the entry has such a list, and where a name of Table I meets images that are not of 28×28 pixels.
 
     Raises:
         NotForThisData: if the specification does not fit the images, or has too few GMM layers.
@@ -186,13 +187,14 @@ def instance(
     name = default if asked is None else asked
     _check_text("an instance", name)
     parts = name.split()
-    if parts and parts[0] in ARCHITECTURES and data.image_shape[:2] != PLANE_OF_TABLE_I:
-        fitting = " ".join([_proposals(data, levels)[0], *parts[1:]])
-        _say(
-            f"{parts[0]} is made for images of 28×28 pixels. The images of {data.title} have {_size(data)}, so this "
-            f"notebook takes `{fitting}`."
-        )
-        name = fitting
+    reason = ""
+    if asked is None and own_architectures(dataset):
+        reason = f"params.yaml lists architectures for {data.title}"
+    elif parts and parts[0] in ARCHITECTURES and data.image_shape[:2] != PLANE_OF_TABLE_I:
+        reason = f"{parts[0]} is made for images of 28×28 pixels, and those of {data.title} have {_size(data)}"
+    if reason:
+        name = " ".join([_proposals(data, levels)[0], *parts[1:]])
+        _say(f"{reason}, so this notebook takes `{name}`.")
     name = _with_classifier(name, 1 + max(data.classes)) if classify else name
     _check_fit(name, data, levels)
     return name
@@ -208,8 +210,9 @@ def instances(
 
     Args:
         dataset: the name of a data set.
-        asked: the notebook's parameter: a list of names of Table I and specifications, or one text. Default None:
-            `default` on images of 28×28 pixels, and the proposals of `propose_architectures` on others.
+        asked: the notebook's parameter: a list of names of Table I and specifications, or one text. Default None: the
+            architectures that the data set's entry in params.yaml lists, else `default` on images of 28×28 pixels,
+            and the proposals of `propose_architectures` on others.
         default: names of Table I. Default: all of them.
         levels: how many GMM layers each of them needs at least. Default 1.
 
@@ -222,7 +225,7 @@ def instances(
     if asked is not None:
         chosen = [asked] if isinstance(asked, str) else asked
         check_lists(str, instances=chosen)
-    elif data.image_shape[:2] == PLANE_OF_TABLE_I:
+    elif data.image_shape[:2] == PLANE_OF_TABLE_I and not own_architectures(dataset):
         chosen = default
     else:
         chosen = _proposals(data, levels)
@@ -231,8 +234,10 @@ def instances(
         need("C" not in layers(name), f"This notebook needs instances without a classifier on top, received {name!r}.")
     short = [label(name) for name in chosen]
     named = {text if short.count(text) == 1 else name: name for text, name in zip(short, chosen)}
-    if asked is None and chosen is not default:
-        listed = ", ".join(f"{text}: `{name}`" for text, name in named.items())
+    listed = ", ".join(f"{text}: `{name}`" for text, name in named.items())
+    if asked is None and own_architectures(dataset):
+        _say(f"This notebook takes the architectures that params.yaml lists for {data.title}: {listed}.")
+    elif asked is None and chosen is not default:
         _say(
             f"Table I is made for images of 28×28 pixels. The images of {data.title} have {_size(data)}, so this "
             f"notebook takes {listed}."
@@ -419,13 +424,14 @@ def _size(data):
 
 
 def _proposals(data, levels):
-    found = [spec for spec in propose_architectures(data.image_shape) if _levels(spec) >= levels]
-    need(
-        found,
+    own = [spec for spec in own_architectures(data.name) if "C" not in layers(spec)]
+    for candidates in (own, propose_architectures(data.image_shape)):
+        if found := [spec for spec in candidates if _levels(spec) >= levels]:
+            return found
+    raise NotForThisData(
         f"This notebook needs an instance with {levels} GMM layers, and none is proposed for the images of "
-        f"{data.title}, which have {_size(data)}: give a specification.",
+        f"{data.title}, which have {_size(data)}: give a specification."
     )
-    return found
 
 
 def _levels(name_or_spec):

@@ -1,10 +1,11 @@
 """The project's params.yaml: scales, and data sets of your own."""
 
 import sys
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import Any
 
-from dcgmm import datasets
+from dcgmm import DCGMM, datasets
 from dcgmm.architectures import ARCHITECTURES, propose_architectures, resolve, spec_parts
 from dcgmm.datasets import custom
 from dcgmm.experiments import settings_check, yaml_file
@@ -98,6 +99,31 @@ def settings(scale: str) -> dict[str, Any]:
     return blocks[scale]
 
 
+def own_architectures(dataset: str) -> list[str]:
+    """Return the architectures that a data set's entry in params.yaml lists, by its key `architectures`, or none."""
+    entry = (params().get("datasets") or {}).get(dataset)
+    return list(entry.get("architectures", [])) if isinstance(entry, dict) else []
+
+
+def misfits(dataset: str, architectures: Iterable[str]) -> dict[str, str]:
+    """Return the architectures that do not fit the images of a data set, each with the reason, a dict.
+
+    Args:
+        dataset: the name of a data set.
+        architectures: names and specifications.
+    """
+    if dataset in datasets.DATASETS:
+        return {}
+    shape, _ = _shape_and_classes(dataset, datasets.fingerprint(dataset))
+    found = {}
+    for name in architectures:
+        try:
+            DCGMM.from_spec(name, shape)
+        except ValueError as error:
+            found[name] = str(error)
+    return found
+
+
 def architectures_for(dataset: str, asked: list[str]) -> list[str]:
     """Return the architectures to train on a data set, a list of names and specifications.
 
@@ -112,9 +138,8 @@ def architectures_for(dataset: str, asked: list[str]) -> list[str]:
     """
     if dataset in datasets.DATASETS:
         return asked
-    entry = (params().get("datasets") or {}).get(dataset) or {}
-    if "architectures" in entry:
-        return entry["architectures"]
+    if own := own_architectures(dataset):
+        return own
     if not any(_has_name(name) or _has_classifier(name) for name in asked):
         return asked
     shape, n_classes = _shape_and_classes(dataset, datasets.fingerprint(dataset))

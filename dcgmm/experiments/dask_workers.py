@@ -23,14 +23,18 @@ from dcgmm.experiments import memory
 
 # A call is given up when this many workers have died during it.
 ATTEMPTS = 3
-WORKER_BYTES = 2 * 2**30
 TOPIC = "dcgmm-progress"
 FIRST_WAIT, NEXT_WAIT = 3.0, 30.0  # seconds without a worker, before this is said for the first time, and again
 
 
-def workers_that_fit(threads: int) -> int:
-    """Return how many workers the cores and the free memory of this machine or container allow, at least one."""
-    return max(1, min(CPU_COUNT // threads, min(MEMORY_LIMIT, memory.free_bytes()) // WORKER_BYTES))
+def workers_that_fit(threads: int, n_bytes: int) -> int:
+    """Return how many workers the cores and the free memory of this machine or container allow, at least one.
+
+    Args:
+        threads: how many each uses.
+        n_bytes: the memory that each takes.
+    """
+    return max(1, min(CPU_COUNT // threads, min(MEMORY_LIMIT, memory.free_bytes()) // n_bytes))
 
 
 @contextmanager
@@ -81,6 +85,7 @@ def run(
     keep: Callable[[str, Any], Any],
     workers: int | None = None,
     scheduler: str | None = None,
+    n_bytes: int = memory.bytes_of_training(0),
 ) -> dict[str, Exception]:
     """Make all calls, as many at a time as there are workers, and show their progress.
 
@@ -90,6 +95,7 @@ def run(
         keep: called with the name and the result of each call as it comes in.
         workers: the number of workers on this machine. Default: `workers_that_fit`.
         scheduler: address of a Dask cluster to use instead, such as `"tcp://10.0.0.1:8786"`. Default None.
+        n_bytes: the memory that a call takes. Default: that of a training on few images.
 
     Returns:
         The error of each failed call, a dict by name.
@@ -99,7 +105,7 @@ def run(
         # A process keeps the number of threads that its first call has set.
         for n in sorted({threads for _, threads in calls.values()}):
             own = {name: arguments for name, (arguments, threads) in calls.items() if threads == n}
-            fitting = min(len(own), workers or workers_that_fit(n))
+            fitting = min(len(own), workers or workers_that_fit(n, n_bytes))
             with _cluster_client(scheduler, progress) if scheduler else local_client(fitting, n) as client:
                 failed |= _make_calls(client, function, own, keep, progress)
     return failed

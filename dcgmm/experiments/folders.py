@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import dcgmm
+from dcgmm import files
 
 MOVABLE = ("DCGMM_DATA", "DCGMM_RESULTS")
 
@@ -21,11 +22,9 @@ class OtherCheckout(RuntimeError):
 
 @cache
 def root() -> Path:
-    """Return the project's folder: the nearest one with params.yaml above the working directory or above this file."""
-    for start in (Path.cwd(), Path(__file__).parent):
-        for folder in (start, *start.parents):
-            if (folder / "params.yaml").exists() and (folder / "dvc.yaml").exists():
-                return folder
+    """Return the project's folder, `files.project_folder`, or raise an error if there is none."""
+    if folder := files.project_folder():
+        return folder
     raise FileNotFoundError(f"no params.yaml and dvc.yaml in {Path.cwd()} or above it: run this inside the project")
 
 
@@ -34,13 +33,9 @@ def make_absolute() -> None:
 
     A relative DCGMM_DATA or DCGMM_RESULTS counts from the project's folder; outside a project, from the current folder.
     """
-    try:
-        base = root.__wrapped__()  # not cached, because a program may enter a project later
-    except FileNotFoundError:
-        base = Path.cwd()
     for name in MOVABLE:
         if value := os.environ.get(name):
-            os.environ[name] = str(base / Path(value).expanduser())
+            os.environ[name] = str(files.from_project(value))
 
 
 def moved() -> Path | None:

@@ -1,15 +1,15 @@
 """Trainings on demand: models and metrics from the store; missing ones are trained and stored."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import pandas as pd
 
-from dcgmm import files
-from dcgmm.experiments import store
+from dcgmm import datasets, files
+from dcgmm.experiments import memory, store
 from dcgmm.experiments.config import declared_datasets, root, settings
 from dcgmm.experiments.folders import writable
 from dcgmm.experiments.spec import Training
@@ -35,7 +35,24 @@ def trained(
         **changes: as in `Training`, such as `optimizer="adam"`.
     """
     training = Training(architecture, dataset, classes, scale, changes)
-    return keras.models.load_model(_find_or_train(training, repetition))
+    (path,) = _find_or_train([training], repetition)
+    return keras.models.load_model(path)
+
+
+def trained_models(
+    architectures: Mapping[str, str], dataset: str, classes: str = "all", scale: str = "quick", **changes: Any
+) -> dict[str, DCGMM]:
+    """Return several trained models by name; those that are missing are trained side by side.
+
+    Args:
+        architectures: names of Table I and specifications by the names to give, as `choices.instances` returns them.
+        dataset: as in `trained`.
+        classes: as in `trained`.
+        scale: as in `trained`.
+        **changes: as in `trained`.
+    """
+    paths = _find_or_train([Training(spec, dataset, classes, scale, changes) for spec in architectures.values()])
+    return {name: keras.models.load_model(path) for name, path in zip(architectures, paths)}
 
 
 def repetitions(
@@ -48,12 +65,10 @@ def repetitions(
     return pd.DataFrame([store.numbers(training, i) for i in asked]).rename_axis("repetition")
 
 
-def _find_or_train(training, repetition):
-    """Return the path of a repetition's file, and train it first if there is none."""
-    if path := store.find(training, repetition):
-        return path
-    _train_if_allowed({training.name: (training, repetition)})
-    return store.place(training.record(repetition))
+def _find_or_train(trainings, repetition=0):
+    """Return the path of one repetition of each training, and train first those that have none."""
+    _train_if_allowed({t.name: (t, repetition) for t in trainings if not store.find(t, repetition)})
+    return [store.find(training, repetition) for training in trainings]
 
 
 def _train_if_allowed(missing):
@@ -134,7 +149,8 @@ def _train_missing(missing, workers=None, scheduler=None):
 
     from dcgmm.experiments import dask_workers  # here, because Dask takes most of a second to import
 
-    failed = dask_workers.run(train_record, calls, keep, workers, scheduler)
+    n_bytes = max(datasets.describe(name).n_bytes for name in {t.dataset for t, _ in missing.values()})
+    failed = dask_workers.run(train_record, calls, keep, workers, scheduler, n_bytes=memory.bytes_of_training(n_bytes))
     if failed:
         errors = "\n".join(f"  {name}: {type(error).__name__}: {error}" for name, error in failed.items())
         raise TrainingsFailed(f"{len(failed)} of {len(missing)} trainings failed:\n{errors}")

@@ -13,7 +13,7 @@ import pandas as pd
 from dcgmm import datasets, files
 from dcgmm.architectures import ARCHITECTURES
 from dcgmm.experiments import settings_check, store, yaml_file
-from dcgmm.experiments.config import architectures_for, declared_datasets, params, settings
+from dcgmm.experiments.config import architectures_for, declared_datasets, misfits, params, settings
 from dcgmm.experiments.folders import collection, root, writable
 from dcgmm.experiments.on_demand import TrainingsFailed, fill_store
 from dcgmm.experiments.spec import SUFFIXES, Training
@@ -102,7 +102,24 @@ def summary() -> list[str]:
     lines += [
         f"scale {name}: {', '.join(block['architectures'])}; {block['epochs']} epochs" for name, block in asked.items()
     ]
-    return [*lines, "trained on: " + ", ".join(f"{item.dataset} {item.classes}" for item in matrix())]
+    trained_on = matrix()
+    lines.append("trained on: " + ", ".join(f"{item.dataset} {item.classes}" for item in trained_on))
+    for name in dict.fromkeys(item.dataset for item in trained_on):
+        reasons: dict[str, str] = {}
+        for block in asked.values():
+            reasons |= _misfits(name, block["architectures"])
+        lines += [
+            f"warning: {spec!r} does not fit the images of {name}, so this training will fail: {reason}"
+            for spec, reason in reasons.items()
+        ]
+    return lines
+
+
+def _misfits(name, asked):
+    try:
+        return misfits(name, architectures_for(name, asked))
+    except (OSError, ValueError):  # the data set cannot be used, which its own line says
+        return {}
 
 
 def _in_words(name):

@@ -99,6 +99,17 @@ def test_images_of_another_size_get_instances_that_fit_and_a_sentence(own, capsy
     assert capsys.readouterr().out.count("<IPython.core.display.Markdown object>") == 4
 
 
+def test_the_architectures_that_params_yaml_lists_are_taken(own, monkeypatch):
+    name, flat, deep = own(train=[0, 1], test=[0, 1]), "F(12,16,1,1) G(9)", "F(4,4,4,4) G(4) F(3,4,1,1) G(4)"
+    monkeypatch.setattr(choices, "own_architectures", lambda dataset: [flat, f"{flat} C(2)", deep])
+    assert choices.instance(name) == choices.instance(name, "2L-c") == flat
+    assert choices.instance(name, levels=2) == deep and choices.instance(name, classify=True) == f"{flat} C(2)"
+    assert [*choices.instances(name).values()] == [flat, deep]
+    assert choices.instance(name, "F(12,16,1,1) G(4)") == "F(12,16,1,1) G(4)"
+    monkeypatch.setattr(choices, "own_architectures", lambda dataset: [flat])
+    assert DCGMM.from_spec(choices.instance(name, levels=2), (12, 16, 3)).gmm_layers[1]
+
+
 def test_an_instance_that_does_not_fit_is_named_with_those_that_do(own):
     name = own(train=[0, 1], test=[0, 1])
     with pytest.raises(choices.NotForThisData, match=r"'F\(20,20,1,1\) G\(4\)' does not fit the images of own.*12×16"):

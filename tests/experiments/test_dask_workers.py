@@ -326,7 +326,7 @@ def test_a_pipeline_killed_at_random_moments_completes_with_the_bytes_of_an_undi
 
     start_anew(pipeline)
     kills = 0
-    while kills < (30 if os.environ.get("DCGMM_LONG") else 10):
+    while kills < (30 if os.environ.get("DCGMM_LONG") else 4):
         process = repro(pipeline)
         time.sleep(MOMENTS.uniform(0, seconds / 2))
         if process.poll() is None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcgmm import architectures, datasets, experiments
-from dcgmm.experiments import config, settings_check, stages, yaml_file
+from dcgmm.experiments import config, dask_workers, memory, settings_check, stages, yaml_file
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
@@ -206,6 +206,27 @@ def test_missing_files_of_a_data_set_are_noted_where_its_stages_look(project, mo
     assert "left out: gone all: " in told and "good has no classes [3, 4, 5, 6, 7]" in told
     summary = "\n".join(stages.summary())
     assert "good: 30 training and 30 test images of 6×8×1" in summary and "gone: cannot be used" in summary
+
+
+def test_architectures_that_do_not_fit_are_named_before_anything_is_trained(project, monkeypatch):
+    lists = {"architectures": ["F(6,8,1,1) G(4)", "F(7,8,1,1) G(4)"]}
+    folder = project({**changed(), "datasets": {"mine": {"npz": "a.npz", **lists}}})
+    write_arrays(folder / "a.npz")
+    monkeypatch.setattr(stages, "matrix", lambda: [stages.Trained("mnist", "all"), stages.Trained("mine", "all")])
+    (warning,) = [line for line in stages.summary() if line.startswith("warning")]
+    assert "'F(7,8,1,1) G(4)' does not fit the images of mine" in warning and "layer F1" in warning
+
+
+def test_fewer_trainings_run_at_a_time_where_the_images_fill_the_memory(project, monkeypatch):
+    folder = project({**changed(), "datasets": {"mine": {"npz": "a.npz"}}})
+    write_arrays(folder / "a.npz")
+    assert datasets.describe("mnist").n_bytes == 4 * 70_000 * 784
+    experiments.settings("quick")
+    assert datasets.describe("mine").n_bytes == 4 * 60 * 48
+    monkeypatch.setattr(dask_workers, "CPU_COUNT", 8)
+    monkeypatch.setattr(memory, "free_bytes", lambda: 8 * 2**30)
+    fitting = [dask_workers.workers_that_fit(1, memory.bytes_of_training(n)) for n in (0, 2**30, 2**33)]
+    assert fitting == [6, 1, 1]
 
 
 PROPOSED = architectures.propose_architectures((14, 14))

@@ -139,6 +139,18 @@ def test_real_files_have_the_recorded_hashes(name):
     assert found == datasets.DATASETS[name].sha256
 
 
+def test_a_relative_cache_counts_from_the_project_wherever_one_works(tiny, monkeypatch, tmp_path):
+    tiny(("here", good))
+    monkeypatch.setenv("DCGMM_DATA", "cache")
+    below = tmp_path / "project" / "notebooks"
+    below.mkdir(parents=True)
+    for name in ("params.yaml", "dvc.yaml"):
+        (below.parent / name).touch()
+    for place in (below.parent, below):
+        monkeypatch.chdir(place)
+        assert datasets.fetch("tiny") == below.parent / "cache" / "tiny"
+
+
 def test_images_and_labels_are_those_of_the_files(tiny):
     tiny(("a source", good))
     x_train, y_train, x_test, y_test = load_dataset("tiny")

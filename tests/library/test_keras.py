@@ -297,11 +297,12 @@ def test_two_devices_give_the_loss_of_one():
     ],
 )
 def test_a_callback_that_would_stop_badly_is_warned_of(watched, options, message):
-    callback = keras.callbacks.EarlyStopping(watched, patience=1, **options)
-    with pytest.warns(UserWarning, match=message):
-        small_model().fit(
-            images(), epochs=4, batch_size=50, validation_data=images(seed=1), callbacks=callback, verbose=0
-        )
+    for wrapped in (lambda callback: callback, lambda callback: keras.callbacks.CallbackList([callback])):
+        callback = wrapped(keras.callbacks.EarlyStopping(watched, patience=1, **options))
+        with pytest.warns(UserWarning, match=message):
+            small_model().fit(
+                images(), epochs=4, batch_size=50, validation_data=images(seed=1), callbacks=callback, verbose=0
+            )
 
 
 def test_the_lowest_layer_s_exact_likelihood_is_watched_without_a_mode_or_a_warning(tmp_path, recwarn):
@@ -399,7 +400,7 @@ class Loader:
 
 
 @pytest.mark.slow
-def test_pydatasets_and_loaders_train_as_data_sets_do():
+def test_pydatasets_and_loaders_train_as_data_sets_do(recwarn):
     x = images(80)
     sources = tf.data.Dataset.from_tensor_slices(x).batch(20), Batches(x, workers=2), Loader(x)
     models = [small_model() for _ in sources]
@@ -411,6 +412,20 @@ def test_pydatasets_and_loaders_train_as_data_sets_do():
             np.testing.assert_array_equal(a, b)
         assert float(model.moments[0].count) == 80
     assert sources[1].ends == 2
+    assert not [warning for warning in recwarn if "ran out of data" in str(warning.message)]
+
+
+def test_streams_are_scored_batch_by_batch_as_arrays_are():
+    x, model = images(80), small_model()
+    model.calibrate(x)
+    labelled = tf.data.Dataset.from_tensor_slices((x, np.arange(80))).batch(20)
+    for stream in (labelled, Batches(x), Loader(x)):
+        for method in (model.score_samples, model.predict_clusters, model.standardised_scores, model.inliers):
+            np.testing.assert_array_equal(method(stream), method(x, batch_size=20))
+    with pytest.raises(ValueError, match="an endless one"):
+        model.score_samples(labelled.repeat())
+    with pytest.raises(ValueError, match=r"join its batches into one array by np\.concatenate"):
+        model.variants(labelled)
 
 
 OTHER_SCALES = {

@@ -195,8 +195,10 @@ def test_ranges_and_shapes_that_are_not_clear_are_refused(tmp_path, train, test,
         saved(tmp_path, x_train=train, x_test=test, y_test=LABELS).load()
 
 
-def test_bands_are_accepted_and_many_channels_get_a_word(tmp_path):
-    for shape, words in {(16, 16, 13): 0, (3, 3, 2): 0, (13, 64, 64): 1, (5, 5, 100): 1}.items():
+def test_bands_are_accepted_and_axes_that_may_be_exchanged_get_a_word(tmp_path):
+    doubtful = [(13, 64, 64), (5, 5, 100), (3, 32, 4), (1, 8, 2), (3, 4, 28)]
+    for shape in [(16, 16, 13), (4, 4, 2), (1, 28, 1), *doubtful]:
+        words = shape in doubtful
         x = np.full((30, *shape), 200, "uint8")
         (found, *_), said = loaded(saved(tmp_path, x_train=x, x_test=x[:9]))
         assert found.shape == (30, *shape) and len(said) == words
