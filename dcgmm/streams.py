@@ -91,7 +91,16 @@ class Stream:
     @property
     def endless(self) -> bool:
         """Whether the data set has no end, as after `repeat()`."""
-        return self.n_batches == math.inf
+        return _is_endless(self.data)
+
+
+def _is_endless(data):
+    """Return whether a data set has no end, also where TensorFlow does not know, as in `repeat().filter(...)`."""
+    n = int(data.cardinality())
+    if n != tf.data.UNKNOWN_CARDINALITY or "Take" in type(data).__name__:
+        return n == tf.data.INFINITE_CARDINALITY
+    sources = data._inputs()
+    return bool(sources) and all(map(_is_endless, sources))
 
 
 def is_stream(x: Any) -> bool:

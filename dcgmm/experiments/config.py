@@ -70,7 +70,7 @@ def _source(name, entry, arguments):
         return custom.from_settings(arguments, root())
     except (ValueError, TypeError, OSError) as error:
         reason = f"params.yaml, datasets.{name}: {error}"
-        _warn(f"warning: the data set {name!r} cannot be used. {reason}")
+        warn_of(name, reason)
         return Unusable(reason)
 
 
@@ -81,9 +81,10 @@ def _architectures_faults(entry, path):
     return settings_check.architectures_faults(asked, path)
 
 
-@cache  # once in a process
-def _warn(text):
-    print(text, file=sys.stderr, flush=True)
+@cache
+def warn_of(name: str, reason: str) -> None:
+    """Name a data set that cannot be used in one line of stderr, once in a process."""
+    print(f"warning: the data set {name!r} cannot be used: {reason}", file=sys.stderr, flush=True)
 
 
 def settings(scale: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pandas as pd
 from dcgmm import datasets, files
 from dcgmm.architectures import ARCHITECTURES
 from dcgmm.experiments import settings_check, store, yaml_file
-from dcgmm.experiments.config import architectures_for, declared_datasets, misfits, params, settings
+from dcgmm.experiments.config import architectures_for, declared_datasets, misfits, params, settings, warn_of
 from dcgmm.experiments.folders import collection, root, writable
 from dcgmm.experiments.on_demand import TrainingsFailed, fill_store
 from dcgmm.experiments.spec import SUFFIXES, Training
@@ -54,7 +54,7 @@ def _identity_of_own(name):
     try:
         lines = [datasets.fingerprint(name)]
     except (OSError, ValueError) as error:
-        print(f"warning: the data set {name!r} cannot be used: {error}", file=sys.stderr, flush=True)
+        warn_of(name, str(error))
         return f"cannot be used: {error}\n"
     lines += params()["datasets"][name].get("architectures", [])
     return "\n".join(lines) + "\n"

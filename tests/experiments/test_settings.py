@@ -177,11 +177,11 @@ BAD_ENTRIES = [
 @pytest.mark.parametrize("entry", BAD_ENTRIES)
 def test_a_wrong_entry_stops_only_what_needs_it(project, capsys, entry):
     write_arrays(project({**changed(), "datasets": {"good": {"npz": "a.npz"}, "theirs": entry}}) / "a.npz")
-    config._warn.cache_clear()
+    config.warn_of.cache_clear()
     assert experiments.Training("1L", "mnist").record()["dataset"] == "mnist"
     assert experiments.Training("F(6,8,1,1) G(4)", "good").labels == (0, 1, 2)
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("warning: the data set 'theirs' cannot be used. params.yaml, datasets.theirs: ")
+    assert line.startswith("warning: the data set 'theirs' cannot be used: params.yaml, datasets.theirs: ")
     with pytest.raises(ValueError, match="params.yaml, datasets.theirs: "):
         experiments.Training("1L", "theirs")
 

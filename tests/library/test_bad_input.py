@@ -182,20 +182,27 @@ STREAMS = {
 
 
 @pytest.mark.parametrize("kind", STREAMS)
-@pytest.mark.parametrize("method", ["fit", "evaluate", "predict", "calibrate", "count_weights"])
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict", "calibrate", "count_weights", "score_samples"])
 def test_streams_are_refused_like_arrays(model, method, kind):
     make, *words = STREAMS[kind]
     refused(lambda: getattr(model, method)(make(), **METHODS[method]), *words)
 
 
-@pytest.mark.parametrize("method", ["fit", "evaluate", "predict", "calibrate", "count_weights"])
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict", "calibrate", "count_weights", "score_samples"])
 def test_streams_without_an_end_or_a_batch_are_refused_at_once(model, method):
     endless = [batches().repeat(), batches().repeat().map(lambda x: x).shuffle(3), Endless()]
+    endless += [batches().repeat().filter(lambda x: True).prefetch(1)]
     for stream in endless:
         refused(lambda stream=stream: getattr(model, method)(stream, **METHODS[method]), "x: ", "end")
     if method in ("fit", "evaluate", "predict"):
         for empty in (batches().take(0), batches().filter(lambda x: False)):
             refused(lambda empty=empty: getattr(model, method)(empty, **METHODS[method]), "x: ", "empty data set")
+
+
+def test_a_few_batches_of_an_endless_stream_have_an_end(model):
+    taken = batches().repeat().filter(lambda x: True).take(2)
+    assert taken.cardinality() == tf.data.UNKNOWN_CARDINALITY
+    assert len(model.score_samples(taken)) == sum(len(images) for images in taken)
 
 
 def test_validation_streams_are_checked_too(model):
