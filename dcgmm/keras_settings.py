@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dcgmm.quiet import without_start_up_lines
+
 BACKEND = "tensorflow"
 
 
@@ -38,7 +40,8 @@ def use_tensorflow() -> None:
         )
     os.environ["KERAS_BACKEND"] = BACKEND
     try:
-        importlib.import_module("keras")
+        with without_start_up_lines():
+            importlib.import_module("keras")
     finally:
         if wanted is None:
             del os.environ["KERAS_BACKEND"]

@@ -84,6 +84,7 @@ def execute(name, dataset, scale, parameters=None, own=False):
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],  # the kernel would warn that it is reached by this machine alone, by TCP
         # All is written by then, and TensorFlow takes seconds to end.
         shutdown_kernel="immediate",
     )

@@ -90,6 +90,7 @@ WITHOUT_NUMBERS = (
     "inpainting.py",
     "loop_arguments.py",
     "monitoring.py",
+    "quiet.py",
     "saving.py",
     "sharpening.py",
     "streams.py",

@@ -112,3 +112,32 @@ def test_keras_that_is_imported_with_another_backend_gives_one_line(setting, mon
     origin = "KERAS_BACKEND=torch sets" if setting == "environment" else f"{tmp_path / 'keras.json'} sets"
     assert "the backend 'torch'" in str(caught.value) and origin in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+TRAINING = """
+import numpy as np
+from dcgmm import DCGMM
+model = DCGMM.from_spec("F(4,4,4,4) G(4)", (8, 8, 1))
+model.compile()
+model.fit(np.zeros((20, 8, 8, 1)), epochs=1, verbose=0)
+"""
+LINES = """
+import os
+from dcgmm.quiet import without_start_up_lines
+with without_start_up_lines():
+    os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\\n")
+    os.write(2, b"I0000 00:00:1795825328.141672    3267 cudart_stub.cc:31] Could not find cuda drivers\\n")
+    os.write(2, b"2026-01-01 00:00:00.1: I external/tsl/cuda/cudart_stub.cc:32] Could not find cuda drivers\\n")
+    os.write(2, b"E0000 00:00:1795825328.141672    3267 model.cc:31] kept\\n")
+    raise SystemExit("kept, too")
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "stderr"),
+    [(TRAINING, ""), (LINES, "E0000 00:00:1795825328.141672    3267 model.cc:31] kept\nkept, too\n")],
+)
+def test_start_up_lines_of_tensorflow_do_not_appear_and_others_do(program, stderr):
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert done.stderr == stderr
