@@ -145,14 +145,13 @@ class OutlierDetection:
 
     def gather_moments(self, batches: tf.data.Dataset) -> None:
         """Calibrate with a data set of checked batches; each batch is a tuple with the images first."""
-        for moments in self.moments:
-            moments.reset()
         gathered = [(len(images), self._batch_moments(images)) for images, *_ in batches]
         if not gathered:
             warnings.warn("the data set gave no images to calibrate with; call calibrate(x)", stacklevel=2)
             return
         counts, by_batch = zip(*gathered, strict=True)
         for moments, by_layer in zip(self.moments, zip(*by_batch, strict=True), strict=True):
+            moments.reset()
             means, variances = (tf.stack(parts).numpy() for parts in zip(*by_layer, strict=True))
             moments.update(counts, means, variances)
 

@@ -211,14 +211,20 @@ def loaded(source: Any, convert: Callable[[Any], tuple[tf.Tensor, ...]]) -> Stre
         raise ValueError(f"x: expected batches of images, received an empty {type(source).__name__}")
     specs = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in convert(first))
 
+    promised = len(source) if hasattr(source, "__len__") else None
+
     def read():
+        n = 0
         with _kept(errors):
             for batch in source:
+                n += 1
                 yield convert(batch)
+            if promised is not None and n < promised:
+                raise ValueError(f"x: {type(source).__name__} says that it has {promised} batches, and gave {n}")
 
     data = tf.data.Dataset.from_generator(read, output_signature=specs)
-    if hasattr(source, "__len__"):
-        data = data.apply(tf.data.experimental.assert_cardinality(len(source)))
+    if promised is not None:
+        data = data.apply(tf.data.experimental.assert_cardinality(promised))
     return Stream(data.prefetch(tf.data.AUTOTUNE), errors)
 
 

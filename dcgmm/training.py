@@ -170,13 +170,12 @@ class TrainingLoop(keras.Model):
         monitoring.direct(callbacks, len(self.gmm_layers))
         batches, per_execution = stream.data, self.steps_per_execution
         end = _Calibration(batches.take(steps) if steps else batches, count_weights)
-        if steps:
-            # Keras runs whole executions only. If they did not divide the epoch, it would run past its end.
-            self._execute(math.gcd(steps, per_execution))
+        limits = [limit for limit in (steps, kwargs.get("validation_steps")) if limit]
+        self._execute(math.gcd(per_execution, *limits))
         callbacks = [_TrainingSteps(epochs, order, stream.source), *callbacks, _NotEmpty("validation_data"), end]
         kwargs |= {"callbacks": callbacks, "steps_per_epoch": steps}
         try:
-            with stream.reading(steps), validating.reading(kwargs.get("validation_steps")):
+            with stream.reading(*limits[:1]), validating.reading(*limits[:1]):
                 validation = validating.data if validation_data is not None else None
                 history = super().fit(batches, epochs=epochs, shuffle=False, validation_data=validation, **kwargs)
         finally:
@@ -244,7 +243,10 @@ class TrainingLoop(keras.Model):
             self.train_function = None
 
     def _execute(self, steps):
-        """Set the steps of an execution; Keras compiles them into its functions, so these are made anew."""
+        """Set the steps of an execution; Keras compiles them into its functions, so these are made anew.
+
+        Keras runs whole executions only. If they did not divide a number of steps, it would run past it.
+        """
         if steps != self.steps_per_execution:
             self.steps_per_execution = steps
             self.train_function = self.test_function = None
@@ -279,8 +281,13 @@ class TrainingLoop(keras.Model):
         stream = self.expected.batches(x, y, batch_size=batch_size)
         loop_arguments.check_steps(stream, kwargs.get("steps"), "steps")
         callbacks = [*loop_arguments.callback_list(kwargs.pop("callbacks", None)), _NotEmpty()]
-        with stream.reading(kwargs.get("steps")):
-            return super().evaluate(stream.data, callbacks=callbacks, **kwargs)
+        steps, per_execution = kwargs.get("steps"), self.steps_per_execution
+        self._execute(math.gcd(per_execution, steps or 0))
+        try:
+            with stream.reading(steps):
+                return super().evaluate(stream.data, callbacks=callbacks, **kwargs)
+        finally:
+            self._execute(per_execution)
 
     def predict(self, x: Any, batch_size: int | None = None, **kwargs: Any) -> np.ndarray:
         """Return the top layer's output, responsibilities or logits, as an array; as in `keras.Model`.

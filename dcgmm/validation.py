@@ -102,7 +102,7 @@ class ExpectedInput:
             received = tuple(numbers.shape) or shown(x)
             raise ValueError(
                 f"{name}: expected images of shape (N, {self._sizes}), received {received}"
-                f"{_way_out(received, self.image_shape, name)}"
+                f"{_way_out(received, self.image_shape, name.partition(':')[0])}"
             )
         if not numbers.shape[0]:
             raise ValueError(f"{name}: expected at least one image, received none: shape {tuple(numbers.shape)}")
@@ -210,6 +210,7 @@ class ExpectedInput:
         sound = ~tf.reduce_any(tf.abs(values) > (1 if x.dtype.is_integer else LARGEST_UNSCALED))
         if not x.dtype.is_integer:
             sound |= ~tf.reduce_any(tf.abs(values) > COMFORTABLE_MAGNITUDE) & tf.reduce_any(values < 0)
+        sound &= tf.shape(x)[0] > 0
         for y in labels:
             y = tf.cast(y, tf.int64)
             fits = tf.equal(tf.shape(y), tf.shape(x)[:1])
@@ -225,9 +226,10 @@ class ExpectedInput:
                 "image counts the same, so there are no sample weights"
             )
         images = self._images(parts[0], f"{name}: a batch", say)
+        copy = tf.constant(np.array(images))  # because a loader may reuse its memory for the next batch
         if not labelled or self.n_classes is None:
-            return (images,)
-        return (images, *self.labels(parts[1] if parts[1:] else None, len(images), f"{name}: labels in a batch"))
+            return (copy,)
+        return (copy, *self.labels(parts[1] if parts[1:] else None, len(images), f"{name}: labels in a batch"))
 
     def batches(
         self, x: Any, y: Any = None, *, batch_size: int | None = None, labelled: bool = True, name: str = "x"
@@ -327,7 +329,8 @@ def fill_masked(x: Any) -> Any:
         [1.0, nan]
     """
     if isinstance(x, np.ma.MaskedArray) and x.dtype.kind in "fiub":
-        return np.ma.filled(x.astype(np.float32), np.nan)
+        with np.errstate(over="ignore"):  # what is infinite is refused later, and what is masked does not count
+            return np.ma.filled(x.astype(np.float32), np.nan)
     if isinstance(x, list | tuple) and any(isinstance(part, np.ma.MaskedArray) for part in x):
         return [fill_masked(part) for part in x]
     return x

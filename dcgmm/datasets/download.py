@@ -52,7 +52,7 @@ def fetch(name: str, cache: str | os.PathLike | None = None) -> Path:
         name: `"mnist"` or `"fashion_mnist"`.
         cache: The folder that holds a sub-folder for each data set. Default: the environment variable `DCGMM_DATA`,
             or without it the user's cache folder (`pooch.os_cache("dcgmm")`). A relative `DCGMM_DATA` counts from the
-            project's folder, outside of a project from the working folder.
+            project's folder, as `dcgmm.files.from_project` says.
 
     Raises:
         ValueError: for an unknown `name`.

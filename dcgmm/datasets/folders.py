@@ -252,7 +252,7 @@ class ImageFolder:
                 for part, rows in {"training images": ~test, "test images": test}.items()
                 if (these & rows).any()
             }
-            drawings = any(fact.blended and these[i] for i, fact in enumerate(facts))
+            drawings = all(fact.blended or not these[i] for i, fact in enumerate(facts))
             if not tops or (drawings and max(tops.values()) == 0):  # black on a ground is 0 whatever becomes 1
                 continue
             found, notices = unit(tops, deep=kind == "deep")

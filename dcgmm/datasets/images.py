@@ -155,8 +155,8 @@ def read_image(content: bytes, path: str | os.PathLike, look: Look, unit: float 
         raise ValueError(f"{path} has infinite pixels; for missing ones, use NaN")
     if unit is not None:
         picture = replace(picture, unit=unit)
-    elif alpha is not None and picture.kind == "bytes" and picture.largest > 1:  # else it may be a mask of 0 and 1
-        picture = replace(picture, largest=255.0)  # a dark drawing on a transparent ground uses the whole range
+    elif alpha is not None and picture.kind == "bytes":
+        picture = replace(picture, largest=_largest_of_drawing(picture, alpha))
     pixels, blended = _upright(picture.pixels, turn), False
     if pixels.shape[2] != look.channels:
         pixels = grey(pixels) if look.channels == 1 else np.repeat(pixels, 3, axis=2)
@@ -271,6 +271,18 @@ def _bytes(image: Any, channels: int) -> tuple[np.ndarray, np.ndarray | None]:
     if image.mode == "RGBA":
         return values[..., :-1], values[..., -1] / np.float32(255)
     return values.reshape(*values.shape[:2], -1), None
+
+
+def _largest_of_drawing(picture: Picture, alpha: np.ndarray) -> float:
+    """Return what a partly transparent image tells of the range of its data set.
+
+    A dark drawing uses the whole range, because its ground is white. Opaque pixels of 0 and of 1 make a mask. One dark
+    ink alone, 0 or 1, tells nothing, 0: the other images decide.
+    """
+    if picture.largest > 1:
+        return 255.0
+    opaque = picture.pixels[alpha == 1]
+    return float(opaque.size > 0 and opaque.min() == 0 and opaque.max() == 1)
 
 
 def _upright(array: np.ndarray, turn: int) -> np.ndarray:

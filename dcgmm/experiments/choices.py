@@ -188,7 +188,7 @@ def instance(
     _check_text("an instance", name)
     parts = name.split()
     reason = ""
-    if asked is None and own_architectures(dataset):
+    if asked is None and _listed(data, levels):
         reason = f"params.yaml lists architectures for {data.title}"
     elif parts and parts[0] in ARCHITECTURES and data.image_shape[:2] != PLANE_OF_TABLE_I:
         reason = f"{parts[0]} is made for images of 28×28 pixels, and those of {data.title} have {_size(data)}"
@@ -225,7 +225,7 @@ def instances(
     if asked is not None:
         chosen = [asked] if isinstance(asked, str) else asked
         check_lists(str, instances=chosen)
-    elif data.image_shape[:2] == PLANE_OF_TABLE_I and not own_architectures(dataset):
+    elif data.image_shape[:2] == PLANE_OF_TABLE_I and not _listed(data, levels):
         chosen = default
     else:
         chosen = _proposals(data, levels)
@@ -235,7 +235,7 @@ def instances(
     short = [label(name) for name in chosen]
     named = {text if short.count(text) == 1 else name: name for text, name in zip(short, chosen)}
     listed = ", ".join(f"{text}: `{name}`" for text, name in named.items())
-    if asked is None and own_architectures(dataset):
+    if asked is None and _listed(data, levels):
         _say(f"This notebook takes the architectures that params.yaml lists for {data.title}: {listed}.")
     elif asked is None and chosen is not default:
         _say(
@@ -423,11 +423,15 @@ def _size(data):
     return f"{height}×{width} pixels" + (f" and {channels} channels" if channels > 1 else "")
 
 
+def _listed(data, levels):
+    """Return the architectures with enough levels, and without a classifier, that params.yaml lists for a data set."""
+    return [spec for spec in own_architectures(data.name) if "C" not in layers(spec) and _levels(spec) >= levels]
+
+
 def _proposals(data, levels):
-    own = [spec for spec in own_architectures(data.name) if "C" not in layers(spec)]
-    for candidates in (own, propose_architectures(data.image_shape)):
-        if found := [spec for spec in candidates if _levels(spec) >= levels]:
-            return found
+    found = _listed(data, levels) or [s for s in propose_architectures(data.image_shape) if _levels(s) >= levels]
+    if found:
+        return found
     raise NotForThisData(
         f"This notebook needs an instance with {levels} GMM layers, and none is proposed for the images of "
         f"{data.title}, which have {_size(data)}: give a specification."

@@ -37,7 +37,7 @@ class Unusable:
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
-    def _refuse(self):
+    def _refuse(self, *_: Any) -> None:
         raise ValueError(self.reason)
 
     load = classes = fingerprint = describe = _refuse

@@ -175,6 +175,12 @@ BAD_ENTRIES = [
 
 
 @pytest.mark.parametrize("entry", BAD_ENTRIES)
+def test_the_summary_names_a_wrong_entry_with_its_reason(project, entry):
+    project({**changed(), "datasets": {"theirs": entry}})
+    assert "theirs: cannot be used: params.yaml, datasets.theirs: " in "\n".join(stages.summary())
+
+
+@pytest.mark.parametrize("entry", BAD_ENTRIES)
 def test_a_wrong_entry_stops_only_what_needs_it(project, capsys, entry):
     write_arrays(project({**changed(), "datasets": {"good": {"npz": "a.npz"}, "theirs": entry}}) / "a.npz")
     config.warn_of.cache_clear()

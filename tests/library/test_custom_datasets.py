@@ -297,16 +297,21 @@ def test_the_background_is_white_whatever_the_depth(tmp_path):
 
 
 def test_masks_with_transparent_pixels_stay_masks_and_black_drawings_need_no_word(tmp_path):
-    def mask(i):
-        values, alpha = np.full((4, 8), i % 2, "uint8"), np.full((4, 8), 255, "uint8")
+    def drawing(value):
+        values, alpha = np.full((4, 8), value, "uint8"), np.full((4, 8), 255, "uint8")
         alpha[:, :2] = 0
         return Image.merge("LA", [Image.fromarray(values), Image.fromarray(alpha)])
 
+    def mask(i):
+        return drawing(np.arange(8) // 5 if i else 0)
+
     (x, *_), said = loaded(ImageFolder(write_classes({"a": 5, "b": 5}, tmp_path / "masks", mask), background=0.25))
     assert np.unique(x).tolist() == [0, 0.25, 1] and any("the largest value is 1" in text for text in said)
-    black = write_classes({"a": 5, "b": 5}, tmp_path / "black", lambda i: mask(0))
-    (x, *_), said = loaded(ImageFolder(black))
-    assert np.unique(x).tolist() == [0, 1] and not [text for text in said if "scale" in text]
+    for ink in (0, 1):
+        dark = write_classes({"a": 5, "b": 5}, tmp_path / f"ink{ink}", lambda i, ink=ink: drawing(ink))
+        (x, *_), said = loaded(ImageFolder(dark))
+        assert np.unique(x).tolist() == [ink / np.float32(255), 1]
+        assert not [text for text in said if "scale" in text]
 
 
 def test_a_class_of_masks_beside_bytes_is_said(tmp_path):

@@ -415,6 +415,42 @@ def test_pydatasets_and_loaders_train_as_data_sets_do(recwarn):
     assert not [warning for warning in recwarn if "ran out of data" in str(warning.message)]
 
 
+def test_a_loader_may_reuse_its_memory():
+    x, model = images(80), small_model()
+    memory = np.zeros(20 * x[0].size + 16, "float32")
+    start = -memory.ctypes.data % 64 // 4  # TensorFlow takes memory that is aligned to 64 bytes without a copy
+    batch = memory[start : start + 20 * x[0].size].reshape(20, *x.shape[1:])
+
+    class Reusing(Loader):
+        def __iter__(self):
+            for part in super().__iter__():
+                batch[:] = part
+                yield batch
+
+    np.testing.assert_array_equal(model.score_samples(Reusing(x)), model.score_samples(x, batch_size=20))
+
+
+def test_evaluation_ends_after_the_asked_steps():
+    x, model = images(80), small_model()
+    few = model.evaluate(x[:60], batch_size=20, verbose=0)
+    stream = tf.data.Dataset.from_tensor_slices(x).batch(20)
+    assert model.evaluate(x, batch_size=20, steps=3, verbose=0) == few
+    assert model.evaluate(stream.repeat(), steps=3, verbose=0) == few
+    options = {"epochs": 1, "batch_size": 20, "verbose": 0, "validation_steps": 3}
+    history = model.fit(x, validation_data=stream.repeat(), **options).history
+    expected = model.evaluate(x[:60], batch_size=20, verbose=0, return_dict=True)
+    assert history["val_log_likelihood_0"][0] == pytest.approx(expected["log_likelihood_0"], rel=1e-6)
+
+
+def test_a_refused_batch_leaves_the_statistics_as_they_were():
+    x, model = images(80), small_model()
+    model.calibrate(x)
+    before = model.standardised_scores(x)
+    with pytest.raises(ValueError, match="infinite"):
+        model.calibrate(Loader(np.where(np.arange(80)[:, None, None, None] == 70, np.inf, x)))
+    np.testing.assert_array_equal(model.standardised_scores(x), before)
+
+
 def test_streams_are_scored_batch_by_batch_as_arrays_are():
     x, model = images(80), small_model()
     model.calibrate(x)
