@@ -94,7 +94,7 @@ def test_a_change_of_the_evaluating_code_measures_again_and_trains_nothing(proje
     monkeypatch.setattr(fingerprint, "of_evaluation", lambda: {"evaluation": "new", "samples": "new"})
     monkeypatch.setattr(train_module, "_pin_threads", lambda n: None)
 
-    def run_here(function, calls, keep, *_):
+    def run_here(function, calls, keep, *_, **__):
         for name, (arguments, _) in calls.items():
             keep(name, function(*arguments))
         return {}
