@@ -77,6 +77,7 @@ test: lint ## All tests, and the committed notebooks of MNIST executed again and
 	DCGMM_TRAIN=never DCGMM_RESULTS="$$results" $(RUN) .venv/bin/pytest tests $(EXAMPLES) $(EXECUTED) --nbval-lax $(PARALLEL)
 
 test-long: export DCGMM_LONG := 1
+test-long: export DCGMM_PROMISES := results/promises.json
 test-long: EXECUTED := results/paper/notebooks
 test-long: test ## The same with FashionMNIST's notebooks, and the fault and kill suites at full counts
 

@@ -1,5 +1,8 @@
+import json
 import os
 import shutil
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -14,6 +17,34 @@ settings.load_profile("long" if os.environ.get("DCGMM_LONG") else "short")
 
 # In CI, tests may be skipped only for these reasons.
 ACCEPTED_SKIPS = () if shutil.which("chromedriver") else ("no Chromium with chromedriver",)
+
+
+# What a test shows stands in its marker `promise`, or, if the test counts itself, in its property of that name:
+# (kind, what, count). `make test-long` collects this for the page "What is promised".
+KINDS = ("fault", "bad input", "kill", "bytes compared")
+
+
+def pytest_runtest_setup(item):
+    for mark in item.iter_markers("promise"):
+        kind, what, count = (*mark.args, 1)[:3]
+        item.user_properties.append(("promise", (kind, what, count)))
+
+
+def pytest_terminal_summary(terminalreporter):
+    counts = {outcome: Counter() for outcome in ("passed", "failed")}
+    for outcome, counter in counts.items():
+        for report in terminalreporter.stats.get(outcome, []):
+            for kind, what, count in (value for name, value in report.user_properties if name == "promise"):
+                if kind not in KINDS:
+                    raise ValueError(f"{report.nodeid}: unknown kind of promise {kind!r}, expected one of {KINDS}")
+                counter[kind, what] += count
+    found = sorted(counts["passed"] | counts["failed"])
+    rows = [
+        {"kind": kind, "what": what, "kept": counts["passed"][kind, what], "broken": counts["failed"][kind, what]}
+        for kind, what in found
+    ]
+    if path := os.environ.get("DCGMM_PROMISES"):
+        Path(path).write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def pytest_sessionfinish(session):
