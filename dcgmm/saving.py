@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from dcgmm import files
+from dcgmm import files, loading
 from dcgmm.architectures import file_name
 from dcgmm.arguments import refusal, truth
 
@@ -129,4 +129,4 @@ def load_pretrained(name: str, dataset: str, classes: str = "all") -> keras.Mode
     if not path.exists():
         there = ", ".join(sorted(str(p.relative_to(FOLDER).with_suffix("")) for p in FOLDER.rglob("*.keras")))
         raise FileNotFoundError(f"no committed model {dataset}/{classes}/{name}; there are: {there or 'none'}")
-    return keras.models.load_model(path)
+    return loading.load(path)

@@ -88,6 +88,7 @@ WITHOUT_NUMBERS = (
     "experiments/fingerprint.py",
     "files.py",
     "inpainting.py",
+    "loading.py",
     "loop_arguments.py",
     "monitoring.py",
     "quiet.py",
