@@ -1,13 +1,16 @@
 """Files that are complete or absent, and archives whose bytes depend on their content alone."""
 
+import errno
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 FilePath = str | os.PathLike[str]
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""The errors of a disk that is full, by quota or size, or read-only."""
 
 
 def project_folder() -> Path | None:
@@ -41,6 +44,33 @@ def from_project(path: FilePath) -> Path:
 
 
 @contextmanager
+def naming(path: FilePath) -> Iterator[None]:
+    """Name the file that is being written in the error of a full or read-only disk, and say what to do.
+
+    The system's own error names no file, or the temporary one.
+
+    Args:
+        path: the file.
+
+    Raises:
+        OSError: with the system's error number.
+
+    Example:
+        >>> with naming("m.keras"):
+        ...     raise OSError(errno.ENOSPC, "No space left on device")
+        Traceback (most recent call last):
+        OSError: [Errno 28] No space left on device; nothing was changed: make room, or choose another folder: 'm.keras'
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        advice = "nothing was changed: make room, or choose another folder"
+        raise OSError(error.errno, f"{os.strerror(error.errno)}; {advice}", os.fspath(path)) from error
+
+
+@contextmanager
 def replacing(path: FilePath) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` for writing, and rename it to `path` when all of it is on the disk.
 
@@ -64,16 +94,28 @@ def replacing(path: FilePath) -> Iterator[BinaryIO]:
         '1 2 3'
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())  # otherwise a power cut may leave the name without the content
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with beside.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())  # otherwise a power cut may leave the name without the content
+            os.replace(beside, path)
+            _keep_name(path.parent)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def _keep_name(folder):
+    """Put a folder's names on the disk: otherwise a power cut may undo the renaming."""
+    with suppress(OSError):  # Windows and some network disks refuse this
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write(path: FilePath, content: str | bytes) -> None:
@@ -108,3 +150,31 @@ def write_archive(path: FilePath, members: Mapping[str, bytes]) -> None:
     with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, content in members.items():
             archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED, compresslevel=9)
+
+
+def damage(path: FilePath) -> str | None:
+    """Return what is wrong with an archive of `write_archive`, or None if nothing is.
+
+    Every member is read and compared with its checksum. A member may also be lost: a wrong length makes the next one a
+    part of its comment, and there are no comments.
+
+    Args:
+        path: the archive.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "a.zip")
+        >>> write_archive(path, {"greeting.txt": b"hello"})
+        >>> damage(path)
+        >>> _ = path.write_bytes(path.read_bytes()[:-5])
+        >>> damage(path)
+        'File is not a zip file'
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if any(member.comment or member.extra for member in archive.infolist()):
+                return "its list of members is wrong"
+            member = archive.testzip()
+        return f"the checksum of {member} is wrong" if member else None
+    except Exception as error:  # wrong bytes raise errors of many kinds
+        return str(error) or type(error).__name__

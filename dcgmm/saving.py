@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from dcgmm import files, loading
 from dcgmm.architectures import file_name
@@ -33,6 +34,7 @@ def save(
         FileExistsError: if the file exists and is not to be replaced. Keras would ask on the standard input.
         ValueError: if the path does not end in `.keras`.
         FileNotFoundError: if its folder does not exist.
+        OSError: if the disk is full or read-only; an existing file is as it was.
 
     Example:
         >>> import tempfile
@@ -46,7 +48,8 @@ def save(
     path = checked_path(filepath, (".keras",), overwrite)
     beside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        save_as_keras_does(beside, **kwargs)
+        with files.naming(path):
+            save_as_keras_does(beside, **kwargs)
         files.write_archive(path, _canonical_members(beside))
     finally:
         beside.unlink(missing_ok=True)
@@ -110,7 +113,7 @@ def load_pretrained(name: str, dataset: str, classes: str = "all") -> keras.Mode
     Raises:
         FileNotFoundError: if there is no such model, where the message names the existing ones; or if there is none at
             all, because the models come with a checkout of the repository and not with an installed package.
-        ValueError: if an argument is no name, but a path or something else.
+        ValueError: if an argument is no name, but a path or something else; or if the model's file is damaged.
 
     Example:
         >>> model = load_pretrained("2L-c", "mnist")
@@ -129,4 +132,31 @@ def load_pretrained(name: str, dataset: str, classes: str = "all") -> keras.Mode
     if not path.exists():
         there = ", ".join(sorted(str(p.relative_to(FOLDER).with_suffix("")) for p in FOLDER.rglob("*.keras")))
         raise FileNotFoundError(f"no committed model {dataset}/{classes}/{name}; there are: {there or 'none'}")
-    return loading.load(path)
+    checkout = FOLDER.parents[2]
+    return load_intact(path, f"restore it by `git -C {checkout} checkout -- {path.relative_to(checkout)}`")
+
+
+def load_intact(path: Path, remedy: str) -> keras.Model:
+    """Return the model of a file, which is checked first.
+
+    Args:
+        path: the file.
+        remedy: what to do if it is damaged, the end of the message.
+
+    Raises:
+        ValueError: if it is damaged, or if the model has weights that are not finite.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "model.keras")
+        >>> _ = path.write_bytes(b"half of a model")
+        >>> load_intact(path, "save it again")
+        Traceback (most recent call last):
+        ValueError: the model file ...model.keras is damaged: File is not a zip file; save it again
+    """
+    if found := files.damage(path):
+        raise ValueError(f"the model file {path} is damaged: {found}; {remedy}")
+    model = loading.load(path)
+    if not all(np.isfinite(weight).all() for layer in model.stack for weight in layer.get_weights()):
+        raise ValueError(f"the model file {path} is damaged: it has weights that are not finite; {remedy}")
+    return model

@@ -1,6 +1,8 @@
 import json
 import os
+import resource
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -62,3 +64,41 @@ def images():
     import numpy as np
 
     return np.random.default_rng(0).random((40, 28, 28, 1), dtype="float32")
+
+
+def mount(*arguments):
+    """Return whether this machine lets us mount a file system."""
+    command = shutil.which("mount")
+    return bool(command) and not subprocess.run([command, *arguments], capture_output=True).returncode
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A folder whose disk takes 16 kB: in memory, or else this process may write no larger files."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    mounted = mount("-t", "tmpfs", "-o", "size=16k", "tmpfs", folder)
+    if not mounted:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**14, before[1]))
+    yield folder
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    if mounted:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def make_read_only():
+    """A function that makes a folder read-only: by its permissions, or for root, who ignores them, by a mount."""
+    sealed = []
+
+    def seal(folder):
+        if os.geteuid():
+            folder.chmod(0o555)
+        elif not (mount("--bind", folder, folder) and mount("-o", "remount,ro,bind", folder)):
+            pytest.skip("root, who ignores permissions, may not mount a read-only folder")
+        sealed.append(folder)
+
+    yield seal
+    for folder in sealed:
+        folder.chmod(0o755) if os.geteuid() else subprocess.run(["umount", folder], check=True)

@@ -56,7 +56,7 @@ def fetch(name: str, cache: str | os.PathLike | None = None) -> Path:
 
     Raises:
         ValueError: for an unknown `name`.
-        DatasetUnavailable: if a file is missing and no source can be reached.
+        DatasetUnavailable: if a file is missing and no source can be reached, or if the cache cannot be written.
 
     Example:
         >>> sorted(path.name for path in fetch("mnist").glob("t10k*ubyte"))
@@ -109,28 +109,44 @@ def _verified(path: Path, sha256: str) -> bool:
 
 
 def _fetch_missing(name: str, dataset: "_Dataset", folder: Path, missing: list[str]) -> None:
-    """Try one source after the other until the folder has all missing files, verified."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Fetch all missing files into the folder, or tell why they cannot be had or kept."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # The work folder is inside the target's folder, because a rename is atomic within one file system.
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as work:
+            answers = _ask_sources(name, dataset, folder, Path(work), missing)
+    except OSError as error:
+        raise DatasetUnavailable(
+            f"{name} cannot be kept in {folder} ({error.strerror or error}): make room for its files, or set the "
+            "environment variable DCGMM_DATA to a folder of your own"
+        ) from error
+    if missing:
+        raise DatasetUnavailable(_help(name, dataset, folder, missing, answers))
+
+
+def _ask_sources(name: str, dataset: "_Dataset", folder: Path, work: Path, missing: list[str]) -> list[str]:
+    """Try one source after the other until the folder has all missing files, verified, and return their answers."""
     _say(f"{name}: {len(missing)} of {len(dataset.sha256)} files to be fetched into {folder}")
     sources, answers = dataset.sources, []
     if any((folder / f"{file}.gz").exists() for file in missing):
         sources = (("the .gz files in that folder", partial(_gzipped, folder)), *sources)
-    # The work folder is inside the target's folder, because a rename is atomic within one file system.
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as work:
-        for label, source in sources:
-            _say(f"{name}: trying {label}")
-            try:
-                for path in source(Path(work), missing.copy()):
-                    file = path.name.removesuffix(".gz")
-                    _install(path, folder / file, dataset.sha256[file])
-                    missing.remove(file)
-                if not missing:
-                    return _say(f"{name}: complete and verified")
-                raise FileNotFoundError(f"has no {', '.join(missing)}")
-            except (OSError, subprocess.SubprocessError, tarfile.TarError) as error:
-                answers.append(f"{label}: {error}")
-                _say(f"{name}: failed: {error}")
-    raise DatasetUnavailable(_help(name, dataset, folder, missing, answers))
+    for label, source in sources:
+        _say(f"{name}: trying {label}")
+        try:
+            for path in source(work, missing.copy()):
+                file = path.name.removesuffix(".gz")
+                _install(path, folder / file, dataset.sha256[file])
+                missing.remove(file)
+            if not missing:
+                _say(f"{name}: complete and verified")
+                break
+            raise FileNotFoundError(f"has no {', '.join(missing)}")
+        except (OSError, subprocess.SubprocessError, tarfile.TarError) as error:
+            if getattr(error, "errno", None) in files.UNWRITABLE:
+                raise
+            answers.append(f"{label}: {error}")
+            _say(f"{name}: failed: {error}")
+    return answers
 
 
 def _help(name: str, dataset: "_Dataset", folder: Path, missing: list[str], answers: list[str]) -> str:
@@ -147,12 +163,15 @@ def _install(found: Path, target: Path, sha256: str) -> None:
     """Decompress and verify a file, then move it into place, so that the target is never incomplete or unverified."""
     with found.open("rb") as stream, files.replacing(target) as sink:
         # Look at the first bytes, not at the name, because browsers and HTTP clients may decompress a .gz file.
-        gzipped = stream.peek(2).startswith(b"\x1f\x8b")
+        head = stream.peek(100)[:100]
+        gzipped = head.startswith(b"\x1f\x8b")
         try:
             shutil.copyfileobj(gzip.GzipFile(fileobj=stream) if gzipped else stream, sink)
         except (EOFError, zlib.error) as error:
             raise OSError(f"{found.name} is damaged: {error}") from error
         sink.flush()
+        if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+            raise OSError(f"{found.name} is an HTML page, as a proxy or a log-in page sends it, and no data")
         if (digest := pooch.file_hash(sink.name)) != sha256:
             raise OSError(f"{found.name} has SHA-256 {digest}, expected {sha256}")
 
@@ -167,6 +186,8 @@ def _mirror(url: str, work: Path, wanted: list[str]) -> Iterator[Path]:
         try:
             download(f"{url}{file}.gz", str(work / f"{file}.gz"), None)
         except OSError as error:
+            if error.errno is not None:
+                raise  # from the disk: the network's errors have no number here
             raise OSError(str(error).rpartition("Caused by ")[2]) from error
         yield work / f"{file}.gz"
 

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -82,15 +83,18 @@ def contents(folder):
 
 @contextmanager
 def web_mirror(answer):
-    """A mirror on the loopback interface; `answer(file name)` gives status and body. Yields its URL and its log."""
+    """A mirror on the loopback interface; yields its URL and its log.
+
+    `answer(file name)` gives status and body, and perhaps a length to announce that is not the body's.
+    """
     log = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             log.append(self.path.removeprefix("/data/"))
-            status, body = answer(log[-1])
+            status, body, length = (*answer(log[-1]), None)[:3]
             self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(length or len(body)))
             self.end_headers()
             self.wfile.write(body)
 
@@ -159,10 +163,18 @@ def test_images_and_labels_are_those_of_the_files(tiny):
         np.testing.assert_array_equal(y, LABELS[part])
 
 
+def shows(fault, *values):
+    """A case of a parametrized test that shows a fault."""
+    return pytest.param(*values, id=fault, marks=pytest.mark.promise("fault", fault))
+
+
 @pytest.mark.parametrize(
     "damage",
-    [lambda b: b[:-1], lambda b: b"", lambda b: b[:500] + bytes([b[500] ^ 1]) + b[501:]],
-    ids=["truncated", "empty", "one bit altered"],
+    [
+        shows("a file of the cache is cut", lambda b: b[:-1]),
+        shows("a file of the cache is empty", lambda b: b""),
+        shows("a file of the cache has a changed bit", lambda b: b[:500] + bytes([b[500] ^ 1]) + b[501:]),
+    ],
 )
 def test_damaged_file_is_named_and_replaced_and_only_that_one(tiny, damage):
     wanted_of_source = []
@@ -184,6 +196,7 @@ def test_damaged_file_is_named_and_replaced_and_only_that_one(tiny, damage):
     assert contents(folder) == FILES
 
 
+@pytest.mark.promise("fault", "no source of the data can be reached")
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 def test_error_names_every_source_and_how_to_place_the_files_by_hand(name, monkeypatch, tmp_path):
     sha256, sources = datasets.DATASETS[name]
@@ -248,24 +261,76 @@ def test_mirror_is_fetched_from_with_progress_on_stderr(tiny, capsys):
     assert "100%" in err
 
 
+PACKED = gzip.compress(FILES[FIRST])
+PAGE = "is an HTML page, as a proxy or a log-in page sends it, and no data"
+
+
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "words"),
     [
-        (404, b"not here"),
-        (200, b"<html>Please log in to this network</html>"),
-        (200, gzip.compress(b"another file")),
-        (200, gzip.compress(FILES[FIRST])[:-100]),
+        shows("a mirror has no such file", (404, b"not here"), "404"),
+        shows("a proxy answers HTML for data", (200, b"<html>Please log in to this network</html>"), PAGE),
+        shows("a log-in page comes for data", (200, b"\n <!DOCTYPE html>\n<title>Log in</title>"), PAGE),
+        shows("a mirror sends another file", (200, gzip.compress(b"another file")), f"expected {SHA256[FIRST]}"),
+        shows("a download ends too early", (200, PACKED[:-100], len(PACKED)), "IncompleteRead.*100 more expected"),
+        shows("a mirror has half of a file", (200, PACKED[:-100]), "is damaged: Compressed file ended"),
     ],
-    ids=["not found", "log-in page", "another file", "cut short"],
 )
-def test_failing_mirror_is_asked_once_and_the_next_source_is_used(tiny, answer):
+def test_failing_mirror_is_asked_once_and_named_and_the_next_source_is_used(tiny, answer, words, capsys):
     with web_mirror(lambda file: answer) as (url, log):
         folder = tiny((url, partial(download._mirror, url)), ("a source", good))
         fetch("tiny")
     assert log == [f"{FIRST}.gz"]
     assert contents(folder) == FILES
+    assert re.search(rf"tiny: failed: .*{words}", capsys.readouterr().err)
 
 
+@pytest.mark.slow
+@pytest.mark.promise("fault", "there is no network at all")
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_without_a_network_the_real_sources_fail_soon_and_the_way_by_hand_is_told(name, monkeypatch, tmp_path):
+    nobody = "http://127.0.0.1:9"  # no server has this port
+    settings = {"http_proxy": nobody, "https_proxy": nobody, "no_proxy": "", "npm_config_registry": nobody}
+    settings |= {"npm_config_cache": str(tmp_path / "npm"), "PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": nobody}
+    for variable, value in settings.items():
+        monkeypatch.setenv(variable, value)
+    sha256, sources = datasets.DATASETS[name]
+    sources = tuple((label, source) for label, source in sources if "Debian" not in label)  # it may be installed
+    monkeypatch.setitem(datasets.DATASETS, name, download._Dataset(sha256, sources))
+    with pytest.raises(DatasetUnavailable, match="To place the files by hand") as error:
+        fetch(name, cache=tmp_path)
+    for label, _ in sources:
+        assert f"- {label}: " in str(error.value)
+    assert not list((tmp_path / name).iterdir())
+
+
+@pytest.mark.promise("fault", "the cache is read-only, and files are missing")
+def test_a_read_only_cache_is_used_if_it_is_complete_and_named_if_not(tiny, make_read_only):
+    folder = tiny(("a source", good))
+    place(folder, FILES)
+    make_read_only(folder)
+    load_dataset("tiny")
+    other = folder.with_name("other")
+    (other / "tiny").mkdir(parents=True)
+    make_read_only(other / "tiny")
+    with pytest.raises(
+        DatasetUnavailable, match=f"cannot be kept in {other}/tiny .*DCGMM_DATA to a folder of your own"
+    ):
+        fetch("tiny", cache=other)
+
+
+@pytest.mark.promise("fault", "the disk is full while the cache is written")
+@pytest.mark.parametrize("kind", ["a mirror", "another source"])
+def test_a_full_disk_is_no_fault_of_the_source(tiny, full_disk, kind):
+    with web_mirror(serve_gzipped) as (url, _):
+        first = (url, partial(download._mirror, url)) if kind == "a mirror" else ("a source", good)
+        tiny(first, ("another", must_not_be_tried))
+        with pytest.raises(DatasetUnavailable, match=f"cannot be kept in {full_disk}/tiny .*make room"):
+            fetch("tiny", cache=full_disk)
+        assert not list((full_disk / "tiny").iterdir())
+
+
+@pytest.mark.promise("fault", "a connection is refused")
 def test_refused_connection_is_reported_with_its_cause(tiny):
     with web_mirror(serve_gzipped) as (url, _):
         pass
@@ -286,6 +351,7 @@ def test_sources_complete_each_other(tiny, error):
     assert contents(folder) == FILES
 
 
+@pytest.mark.promise("fault", "Ctrl-C while the data are fetched")
 def test_interrupt_keeps_the_finished_files_and_leaves_no_other(tiny):
     def interrupted(work, wanted):
         yield from good(work, wanted[:1])
@@ -323,6 +389,7 @@ def fetch_in_another_process(source, argument):
     return subprocess.Popen(command)
 
 
+@pytest.mark.promise("fault", "two processes fetch the data at once")
 def test_two_processes_fetching_at_once_both_end_with_valid_files(tiny):
     both = threading.Barrier(2, timeout=60)
 
@@ -339,6 +406,7 @@ def test_two_processes_fetching_at_once_both_end_with_valid_files(tiny):
 
 
 @posix
+@pytest.mark.promise("kill", "a process that fetches the data")
 @pytest.mark.parametrize("before", [None, b"an older, damaged copy"])
 def test_killed_fetch_leaves_no_half_written_file(tiny, tmp_path, before):
     folder = tiny(("a source", good))
@@ -417,6 +485,7 @@ def test_failing_program_is_quoted_with_its_last_words(tmp_path):
         download._run(sys.executable, "-c", script, cwd=tmp_path)
 
 
+@pytest.mark.promise("fault", "a program that fetches data hangs")
 def test_hanging_program_is_stopped(tmp_path):
     with pytest.raises(subprocess.TimeoutExpired):
         download._run(sys.executable, "-c", "import time; time.sleep(60)", cwd=tmp_path, seconds=1)
