@@ -25,15 +25,19 @@ JOBS := 2
 # More options of JupyterLab: `make lab LAB_OPTIONS=--allow-root`, as in a container.
 LAB_OPTIONS :=
 
-# The values of `make experiment`. They reach its command by the environment, as they are: neither make nor the shell
-# reads them, whatever quotes, semicolons or dollar signs they have.
-CHOICES := DATASET NOTEBOOK ARCHITECTURE CLASSES PARAMS
-unexport $(CHOICES) SCALE
+# More options of `make audit`: --ignore=ID for a vulnerability that does not concern this project.
+AUDIT_OPTIONS :=
+
+# The values that a user gives, and the path of this folder. They reach commands by the environment, as they are: neither
+# make nor the shell reads them, whatever quotes, semicolons or dollar signs they have.
+CHOICES := DATASET NOTEBOOK ARCHITECTURE CLASSES PARAMS COMMIT JOBS PYTHON
+unexport $(foreach name,$(CHOICES) SCALE,$(if $(filter command,$(origin $(name))),$(name)))
 $(foreach name,$(CHOICES),$(eval export CHOSEN_$(name) := $$(value $(name))))
 export CHOSEN_SCALE := $(if $(value SCALE),$(value SCALE),quick)
 
 # A stage of the pipeline is `python -m dcgmm.experiments ...`: that python must be the one in .venv.
-RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
+export HERE := $(CURDIR)
+RUN := PATH="$$HERE/.venv/bin:$$PATH"
 
 # Ignore Python settings of the user's shell.
 unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
@@ -47,7 +51,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help figures paper experiment check lint test test-long same-numbers bench lab site lock clean
+.PHONY: help figures paper experiment check lint test test-long same-numbers bench lab site audit lock clean
 
 help: ## Explain the targets
 	@echo "Usage: make TARGET [PYTHON=/path/to/python]   (Python $(VERSIONS); the first call sets up .venv)"
@@ -82,7 +86,7 @@ test-long: EXECUTED := results/paper/notebooks
 test-long: test ## The same with FashionMNIST's notebooks, and the fault and kill suites at full counts
 
 same-numbers: $(READY) ## Declare that the code you changed gives the same numbers, bit by bit, so that nothing is trained again
-	.venv/bin/python -m dcgmm.experiments same-numbers --commit $(COMMIT)
+	.venv/bin/python -m dcgmm.experiments same-numbers "--commit=$$CHOSEN_COMMIT"
 
 bench: $(READY) ## Measure training, sampling and sharpening on this machine, against targets, into results/bench.csv
 	.venv/bin/python benchmarks/bench.py
@@ -90,12 +94,21 @@ bench: $(READY) ## Measure training, sampling and sharpening on this machine, ag
 lab: $(READY) ## Open JupyterLab on your own copies of the notebooks, in lab/; what they write goes to results/own
 	@mkdir -p lab && for path in notebooks/*.ipynb; do [ -e "lab/$${path#*/}" ] || cp "$$path" lab; done
 	@echo "Your copies of the notebooks are in lab/. Delete a copy, and the next 'make lab' brings the original again."
-	$(RUN) .venv/bin/jupyter lab $(LAB_OPTIONS) lab
+	@$(RUN) .venv/bin/python -c "$$LAB" $(LAB_OPTIONS) lab
 
 site: $(READY) ## Build the site of the paper-scale results into site/index.html
 	@rm -rf site
 	.venv/bin/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env -d .venv/doctrees docs site
 	@echo "Open site/index.html in a browser."
+
+# By uv, because it is locked here already and reads uv.lock; pip-audit would bring twelve more packages.
+audit: $(READY) ## Look up the locked packages in the database of vulnerabilities of osv.dev
+	@.venv/bin/uv audit --frozen --preview-features audit-command $(AUDIT_OPTIONS) || case $$? in \
+	1) exit 1;; \
+	*) echo "Nothing was audited, because the database of vulnerabilities could not be asked (see above). Run 'make audit'" \
+		"where the network reaches api.osv.dev, or name a database like it: AUDIT_OPTIONS=--service-url=ADDRESS" >&2; \
+		exit 2;; \
+	esac
 
 # uv does not read pip.conf: behind a mirror, set UV_DEFAULT_INDEX (uv.lock then names the mirror).
 lock: ## After a change to pyproject.toml, lock and export again (UPGRADE=1: to the newest versions)
@@ -130,7 +143,7 @@ endef
 
 # $(call each,FILE,NAME): run the stages whose names contain NAME, several at a time. Go on after one that fails, which
 # xargs tells by 123. Names are passed as they are, whatever characters they have.
-each = { .venv/bin/dvc stage list --name-only $(1) | grep $(2) | tr '\n' '\0' | xargs -0 -n 2 -P $(JOBS) \
+each = { .venv/bin/dvc stage list --name-only $(1) | grep $(2) | tr '\n' '\0' | xargs -0 -n 2 -P "$$CHOSEN_JOBS" \
 	sh -c '.venv/bin/dvc --wait-for-lock repro --single-item --keep-going "$$@" || exit 1' sh || [ $$? -eq 123 ]; }
 
 # Print the version of a usable Python. Otherwise print what is missing, and fail.
@@ -151,6 +164,20 @@ export PROBE
 VERSION := from importlib.metadata import version; print(version("dcgmm"))
 export VERSION
 
+# Start JupyterLab for this machine alone and with a token, whatever jupyter_server_config.py says, unless the options
+# say otherwise. The token is no option of a command, because other users of the machine can read those.
+define LAB
+import os, re, secrets, sys
+from jupyterlab.labapp import main
+token = os.environ.get("JUPYTER_TOKEN") or secrets.token_hex(24)
+ours = {"ServerApp.ip": "127.0.0.1", "IdentityProvider.token": token, "PasswordIdentityProvider.token": token}
+given = {option[1] for option in (re.match(r"--(?:\w+\.)?(\w+)", word) for word in sys.argv) if option}
+if "token" not in given:
+    print(f"If a page asks for the token of this JupyterLab: {token}", flush=True)
+main([f"--{name}={value}" for name, value in ours.items() if name.split(".")[1] not in given] + sys.argv[1:])
+endef
+export LAB
+
 # A .venv that was moved, or whose Python is gone, is made anew.
 ifneq ($(shell { .venv/bin/python -c "print(open('$(READY)').read())"; } 2>/dev/null),$(CURDIR))
 .PHONY: $(READY)
@@ -163,9 +190,9 @@ endif
 # minutes, but uv does not read pip.conf: where pip.conf names a mirror or a proxy, and where uv fails, pip installs the
 # packages. The build tools come first, so that builds use only locked packages.
 $(READY): requirements.txt
-	@for python in $(if $(PYTHON),"$(PYTHON)",$(addprefix python,$(VERSIONS)) python3 python); do \
+	@for python in $(if $(value PYTHON),"$$CHOSEN_PYTHON",$(addprefix python,$(VERSIONS)) python3 python); do \
 		if answer=$$("$$python" -c "$$PROBE" 2>&1); then found=$$python; break; fi; \
-		case $$answer in "is "*) ;; *) $(if $(PYTHON),answer="does not run",continue);; esac; \
+		case $$answer in "is "*) ;; *) $(if $(value PYTHON),answer="does not run",continue);; esac; \
 		unfit="$$unfit; $$python $$answer"; \
 	done; \
 	if [ -z "$$found" ]; then \
@@ -186,4 +213,4 @@ $(READY): requirements.txt
 	@git update-index --skip-worktree dvc.lock 2>/dev/null || true
 	@[ -e .git ] || { .venv/bin/dvc config --quiet --local core.no_scm true && \
 	echo "There is no git checkout here, so captions name version $$(.venv/bin/python -c "$$VERSION") and no commit."; }
-	@printf '%s\n' "$(CURDIR)" >$(READY)
+	@printf '%s\n' "$$HERE" >$(READY)

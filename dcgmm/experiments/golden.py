@@ -118,7 +118,8 @@ def declare_same_numbers(commit: str = "HEAD") -> None:
         NumbersDiffer: if a training gives other weights; nothing is declared then.
     """
     with tempfile.TemporaryDirectory() as folder:
-        archive = subprocess.run(["git", "-C", str(root()), "archive", commit, "dcgmm"], capture_output=True)
+        git = ["git", "-C", str(root()), "archive", "--end-of-options"]  # a commit's name may begin with a dash
+        archive = subprocess.run([*git, commit, "dcgmm"], capture_output=True)
         if archive.returncode:
             raise NumbersDiffer(f"git has no code of {commit!r}: {archive.stderr.decode().strip()}")
         tarfile.open(fileobj=io.BytesIO(archive.stdout)).extractall(folder, filter="data")
