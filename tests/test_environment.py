@@ -16,6 +16,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from dcgmm.datasets import download
+
 ROOT = Path(__file__).parents[1]
 EXPORT = ["--frozen", "--all-groups", "--extra=experiments", "--no-emit-project", "--no-annotate", "--no-header"]
 
@@ -62,6 +64,54 @@ def test_every_requirement_is_pinned_and_hashed():
     for requirement, hashes in requirements:
         assert re.fullmatch(r"==[^,*]+", str(requirement.specifier)), f"not pinned: {requirement}"
         assert hashes, f"no hash: {requirement}"
+
+
+COMMANDS = ["Makefile", "postBuild", "docs/install.md", "environment.yml", "dcgmm/datasets/download.py"]
+# These lines of the guide install the versions that pip finds, as the guide says.
+UNLOCKED = ["pip install -e .", 'pip install -e ".[experiments]"']
+
+
+def installations(path):
+    """Yield the commands of a file that install packages, with the variables of the Makefile replaced."""
+    text = (
+        (ROOT / path)
+        .read_text("utf-8")
+        .replace("\\\n", " ")
+        .replace("$(LOCKED)", " ".join(makefile_variable("LOCKED")))
+    )
+    for line in text.splitlines():
+        yield from re.findall(r"(?:(?:uv )?pip |\*pip, \").*\binstall\b[^|;&#]*", line)
+
+
+def test_every_installation_checks_hashes_or_fetches_nothing():
+    found = [(path, command.strip()) for path in COMMANDS for command in installations(path)]
+    assert {path for path, _ in found} == set(COMMANDS)
+    for path, command in found:
+        checked = re.search(
+            r"--require-hashes|--no-index|-r requirements.txt", command
+        )  # a file with hashes: all of them
+        assert checked or command in UNLOCKED, f"{path}: {command}"
+
+
+def test_what_runs_to_fetch_data_is_pinned_and_hashed():
+    requirements = download._NPM_FROM_PYPI.replace("\\\n", " ").split("\n")
+    assert len([line for line in requirements if line]) == 2
+    for line in filter(None, requirements):
+        assert re.fullmatch(r"[a-z-]+==[\d.]+( +--hash=sha256:[0-9a-f]{64})+", line)
+
+
+def test_data_come_by_https_and_every_file_has_a_hash():
+    for sha256, sources in download.DATASETS.values():
+        assert len(sha256) == 4 and all(re.fullmatch("[0-9a-f]{64}", digest) for digest in sha256.values())
+        mirrors = [source.args[0] for _, source in sources if source.func is download._mirror]
+        assert len(mirrors) == 2 and all(url.startswith("https://") for url in mirrors)
+
+
+@pytest.mark.parametrize("pattern", ["*.*", "Makefile", "dcgmm/**/*.py", "notebooks/*.ipynb", "docs/*.md"])
+def test_no_address_of_the_project_is_unprotected(pattern):
+    for path in ROOT.glob(pattern):
+        text = path.read_text("utf-8") if path.is_file() else ""
+        assert not re.findall(r"http://(?!127\.0\.0\.1|localhost)[\w.]+", text), path
 
 
 def test_conda_takes_python_from_requires_python_and_all_else_from_the_export():

