@@ -1,5 +1,6 @@
 """What notebooks ask about their data: MNIST's answers are the paper's, and other data gets answers that fit."""
 
+import bad_input
 import numpy as np
 import pytest
 from hypothesis import given
@@ -37,6 +38,7 @@ def test_the_classes_of_mnist_are_those_of_the_paper():
     assert choices.classes("fashion_mnist").words() == "classes 0–4"
 
 
+@bad_input.choices(5)
 def test_known_classes_are_a_parameter_and_the_others_are_unknown(own):
     name = own(train=[0, 1, 2, 3], test=[0, 1, 2, 3, 4])
     assert choices.classes(name).known == (0, 1, 2, 3)  # only test images have class 4
@@ -58,6 +60,7 @@ def test_names_of_own_classes_are_in_the_words_but_not_endlessly():
     assert many.words() == "classes 0–29 (name 0, name 1, name 2, name 3, name 4, name 5, …)"
 
 
+@bad_input.choices(3)
 def test_a_class_without_test_images_is_no_error_but_no_images_at_all_are(own):
     x, y = np.zeros((3, 2, 2, 1)), np.array([0, 0, 2])
     assert len(choices.select("own", x, y, (0, 1))[0]) == 2
@@ -110,6 +113,7 @@ def test_the_architectures_that_params_yaml_lists_are_taken(own, monkeypatch):
     assert DCGMM.from_spec(choices.instance(name, levels=2), (12, 16, 3)).gmm_layers[1]
 
 
+@bad_input.choices(12)
 def test_an_instance_that_does_not_fit_is_named_with_those_that_do(own):
     name = own(train=[0, 1], test=[0, 1])
     with pytest.raises(choices.NotForThisData, match=r"'F\(20,20,1,1\) G\(4\)' does not fit the images of own.*12×16"):
@@ -145,6 +149,7 @@ def test_kinds_of_table_i_are_those_of_the_paper():
     }
 
 
+@bad_input.choices(3)
 @pytest.mark.parametrize("text", ["[1, 2]", "1"])
 def test_a_text_where_numbers_belong_is_refused_with_the_way_to_give_them(text):
     for check in (
@@ -172,6 +177,7 @@ def test_lists_counts_and_numbers_that_are_right_are_accepted(values):
     choices.check_numbers(a=float(values[0]), b=-values[0])
 
 
+@bad_input.choices(4)
 def test_a_length_is_in_proportion_to_the_image_and_must_fit():
     assert [choices.pixels(n, (28, 28), patch=None) for n in (14, 10, 4)] == [14, 10, 4]
     assert choices.pixels(10, (28, 28), around=4, hole=20) == 20

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bad_input
 import nbformat
 import pandas as pd
 import pytest
@@ -64,6 +65,7 @@ def test_a_kernel_gets_absolute_folders_and_the_code_of_its_checkout(project, mo
     assert "DCGMM_RESULTS" not in os.environ
 
 
+@bad_input.choices(2)
 def test_execute_reads_the_words_of_dvc_and_of_people(project, capsys):
     (project / "notebooks" / "small.ipynb").write_text("", "utf-8")
     expected = {"name": "small", "dataset": "a;b", "scale": "quick", "parameters": {"n": 1}, "own": False}
@@ -184,6 +186,7 @@ def test_choices_become_parameters_that_the_notebook_has():
     assert inert == {"n_samples": "$(touch x); `touch x`"}
 
 
+@bad_input.choices()
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -200,6 +203,7 @@ def test_choices_that_a_notebook_does_not_have_are_refused(arguments, message):
         own_run.chosen(**{"names": PARAMETERS, **arguments})
 
 
+@bad_input.choices()
 @pytest.mark.parametrize(
     ("choice", "message"),
     [

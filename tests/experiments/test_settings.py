@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bad_input
 import numpy as np
 import pytest
 import yaml
@@ -48,6 +49,7 @@ def test_the_projects_own_files_have_no_faults():
     assert len(stages.matrix()) == 4
 
 
+@bad_input.settings(10)
 def test_all_faults_are_named_at_once_with_key_value_and_what_was_expected(project):
     blocks = changed(epochs=0, learning_rate=-0.05, thread=1, annealing={"rat": 0.1, "tolerance": float("nan")})
     del blocks["quick"]["threads"]
@@ -93,6 +95,7 @@ WRONG = {
 }  # fmt: skip
 
 
+@bad_input.settings()
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG.items() for value in values])
 def test_a_wrong_value_is_one_fault_at_its_key(key, value):
     (fault,) = settings_check.faults(changed(**{key: value}))
@@ -115,6 +118,7 @@ def test_a_count_in_another_form_is_the_same_count_in_the_record(project):
     assert record == expected and type(record["epochs"]) is int
 
 
+@bad_input.settings()
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -135,6 +139,7 @@ def test_a_file_that_is_no_params_yaml_is_refused_with_the_place(project, conten
         experiments.settings("quick")
 
 
+@bad_input.settings()
 def test_another_encoding_is_named_and_a_byte_order_mark_is_no_fault(project):
     path = project(changed()) / "params.yaml"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
@@ -144,6 +149,7 @@ def test_another_encoding_is_named_and_a_byte_order_mark_is_no_fault(project):
         experiments.settings("quick")
 
 
+@bad_input.names()
 @pytest.mark.parametrize(
     "name", ["../x", "a;b", "", " ", "a b", "-a", "a/b", "$(touch x)", "Möbel", "a" * 61, "'", "a\n"]
 )
@@ -153,6 +159,7 @@ def test_a_name_that_a_shell_or_a_folder_would_not_bear_is_refused(project, name
         experiments.Training("1L", "mnist")
 
 
+@bad_input.names()
 @pytest.mark.parametrize("name", [2024, True, 1.5])
 def test_a_name_that_is_no_text_is_to_be_written_in_quotes(project, name):
     project({**changed(), "datasets": {name: {"npz": "a.npz"}}})
@@ -174,12 +181,14 @@ BAD_ENTRIES = [
 ]
 
 
+@bad_input.settings()
 @pytest.mark.parametrize("entry", BAD_ENTRIES)
 def test_the_summary_names_a_wrong_entry_with_its_reason(project, entry):
     project({**changed(), "datasets": {"theirs": entry}})
     assert "theirs: cannot be used: params.yaml, datasets.theirs: " in "\n".join(stages.summary())
 
 
+@bad_input.settings()
 @pytest.mark.parametrize("entry", BAD_ENTRIES)
 def test_a_wrong_entry_stops_only_what_needs_it(project, capsys, entry):
     write_arrays(project({**changed(), "datasets": {"good": {"npz": "a.npz"}, "theirs": entry}}) / "a.npz")
@@ -214,6 +223,7 @@ def test_missing_files_of_a_data_set_are_noted_where_its_stages_look(project, mo
     assert "good: 30 training and 30 test images of 6×8×1" in summary and "gone: cannot be used" in summary
 
 
+@bad_input.layers()
 def test_architectures_that_do_not_fit_are_named_before_anything_is_trained(project, monkeypatch):
     lists = {"architectures": ["F(6,8,1,1) G(4)", "F(7,8,1,1) G(4)"]}
     folder = project({**changed(), "datasets": {"mine": {"npz": "a.npz", **lists}}})
@@ -262,6 +272,7 @@ def test_what_to_train_on_is_that_of_dvc_yaml_unless_it_is_named():
     assert [item.dataset for item in stages.chosen(None, ["0"])] == ["mnist", "fashion_mnist"]
 
 
+@bad_input.settings(3)
 def test_wrong_items_of_dvc_yaml_are_all_named(project):
     folder = project(changed())
     text = (ROOT / "dvc.yaml").read_text("utf-8")

@@ -4,6 +4,7 @@ import math
 from functools import cache
 from pathlib import Path
 
+import bad_input
 import keras
 import numpy as np
 import pytest
@@ -469,7 +470,8 @@ def words_for(value):
 
 
 @pytest.mark.parametrize(("call", "argument", "values"), ROWS, ids=lambda part: part if isinstance(part, str) else "")
-def test_a_wrong_argument_is_named_with_what_came(model, call, argument, values):
+def test_a_wrong_argument_is_named_with_what_came(model, call, argument, values, record_property):
+    record_property("promise", bad_input.arguments(len(values)).args)
     for value in values:
         with_words = isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], str)
         value, *words = value if with_words else (value, *words_for(value))
@@ -486,6 +488,7 @@ def test_the_table_has_hundreds_of_cases():
     assert sum(len(values) for _, _, values in ROWS) >= 1000
 
 
+@bad_input.arguments()
 @pytest.mark.parametrize(
     ("call", "question"),
     [

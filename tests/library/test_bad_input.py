@@ -5,6 +5,7 @@ import traceback
 import warnings
 from pathlib import Path
 
+import bad_input
 import keras
 import numpy as np
 import pytest
@@ -142,15 +143,22 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("kind", NO_IMAGES)
-@pytest.mark.parametrize("method", METHODS)
+@bad_input.images()
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [
+        (method, kind)
+        for method in METHODS
+        for kind in NO_IMAGES
+        if (method, kind) != ("__call__", "symbolic")  # this builds a functional model
+    ],
+)
 def test_what_are_no_images_is_refused_by_every_method(model, method, kind):
-    if (method, kind) == ("__call__", "symbolic"):
-        return  # this builds a functional model
     value, *words = NO_IMAGES[kind]
     refused(lambda: getattr(model, method)(value, **METHODS[method]), "x: ", *words)
 
 
+@bad_input.images()
 @pytest.mark.parametrize("kind", NO_IMAGES)
 def test_variants_without_a_template_s_activities_and_validation_data_are_checked_too(model, kind):
     value, *words = NO_IMAGES[kind]
@@ -181,6 +189,7 @@ STREAMS = {
 }
 
 
+@bad_input.streams()
 @pytest.mark.parametrize("kind", STREAMS)
 @pytest.mark.parametrize("method", ["fit", "evaluate", "predict", "calibrate", "count_weights", "score_samples"])
 def test_streams_are_refused_like_arrays(model, method, kind):
@@ -188,6 +197,7 @@ def test_streams_are_refused_like_arrays(model, method, kind):
     refused(lambda: getattr(model, method)(make(), **METHODS[method]), *words)
 
 
+@bad_input.streams(4)
 @pytest.mark.parametrize("method", ["fit", "evaluate", "predict", "calibrate", "count_weights", "score_samples"])
 def test_streams_without_an_end_or_a_batch_are_refused_at_once(model, method):
     endless = [batches().repeat(), batches().repeat().map(lambda x: x).shuffle(3), Endless()]
@@ -205,6 +215,7 @@ def test_a_few_batches_of_an_endless_stream_have_an_end(model):
     assert len(model.score_samples(taken)) == sum(len(images) for images in taken)
 
 
+@bad_input.streams(6)
 def test_validation_streams_are_checked_too(model):
     for stream, word in ((batches().repeat(), "has no end"), (batches().take(0), "empty"), (Batches(n=0), "empty")):
         refused(lambda data=stream: model.fit(IMAGES, validation_data=data, verbose=0), word)
@@ -215,6 +226,7 @@ def test_validation_streams_are_checked_too(model):
     refused(lambda: model.fit(IMAGES, validation_data=(IMAGES, None, None)), "validation_data", "3 parts")
 
 
+@bad_input.streams()
 def test_an_error_in_a_stream_is_a_value_error_and_tensorflow_s(model):
     with pytest.raises(InvalidBatch) as caught:
         model.predict(batches(with_pixel(np.inf)), verbose=0)
@@ -247,6 +259,7 @@ NO_LABELS = {
 }
 
 
+@bad_input.labels(4)
 @pytest.mark.parametrize("kind", NO_LABELS)
 def test_what_are_no_labels_is_refused(classifier, kind):
     value, *words = NO_LABELS[kind]
@@ -254,6 +267,7 @@ def test_what_are_no_labels_is_refused(classifier, kind):
         refused(lambda method=method: getattr(classifier, method)(IMAGES, value), "y: ", *words)
 
 
+@bad_input.labels(11)
 def test_labels_in_streams_are_checked_and_taken_as_any_integers(model, classifier):
     for wrong in (LABELS + 1, LABELS - 1):
         for stream in (batches((IMAGES, wrong)), Batches(y=wrong), Loader(y=wrong)):
@@ -282,6 +296,7 @@ COMPILE = [
 ]
 
 
+@bad_input.arguments()
 @pytest.mark.parametrize(("arguments", "words"), [(case[0], case[1:]) for case in COMPILE])
 def test_compile_refuses(arguments, words):
     model = DCGMM.from_spec("G(4)", (1, 1, 3))
@@ -321,6 +336,7 @@ FIT = [
 ]
 
 
+@bad_input.arguments()
 @pytest.mark.parametrize(("arguments", "words"), [(case[0], case[1:]) for case in FIT])
 def test_fit_refuses(model, arguments, words):
     refused(lambda: model.fit(**{"x": IMAGES, "verbose": 0, **arguments}), *words)
@@ -338,6 +354,7 @@ EVALUATE_AND_PREDICT = [
 ]
 
 
+@bad_input.arguments()
 @pytest.mark.parametrize("method", ["evaluate", "predict"])
 @pytest.mark.parametrize(("arguments", "words"), [(case[0], case[1:]) for case in EVALUATE_AND_PREDICT])
 def test_evaluate_and_predict_refuse(model, method, arguments, words):
@@ -379,11 +396,13 @@ CALLS = [
 ]
 
 
+@bad_input.arguments()
 @pytest.mark.parametrize(("method", "arguments", "words"), [(case[0], case[1], case[2:]) for case in CALLS])
 def test_other_methods_refuse(model, method, arguments, words):
     refused(lambda: getattr(model, method)(IMAGES, **arguments), *words)
 
 
+@bad_input.arguments()
 def test_a_mask_without_damage_gives_the_images_back_with_a_word(model):
     with pytest.warns(UserWarning, match="mask has no damaged pixel"):
         np.testing.assert_array_equal(model.inpaint(IMAGES, MASK), IMAGES)
@@ -393,12 +412,14 @@ def test_a_mask_without_damage_gives_the_images_back_with_a_word(model):
         np.testing.assert_array_equal(model.inpaint(IMAGES, mask, seed=0), model.inpaint(IMAGES, ones, seed=0))
 
 
+@bad_input.arguments()
 @pytest.mark.parametrize("n", NO_COUNTS)
 def test_sample_refuses(model, n):
     refused(lambda: model.sample(n), "n must be a positive integer", str(n))
     refused(lambda: model.sample(3, return_likelihoods="no"), "return_likelihoods", "'no'")
 
 
+@bad_input.names(3)
 @pytest.mark.parametrize("value", ["../x", "/etc", "a\\b", "..", ".hidden", "", None, 5, ["2L-c"]])
 def test_load_pretrained_takes_names_and_no_paths(value):
     for position, argument in enumerate(("name", "dataset", "classes")):
@@ -413,6 +434,7 @@ def test_load_pretrained_without_a_checkout_says_what_is_missing(monkeypatch, tm
         load_pretrained("2L-c", "mnist")
 
 
+@bad_input.names(2)
 @pytest.mark.parametrize("path", ["model.txt", "model", "model.h5", None, 5, ""])
 def test_save_refuses_what_is_no_path_of_a_model(model, path, tmp_path):
     place = str(tmp_path / path) if isinstance(path, str) and path else path

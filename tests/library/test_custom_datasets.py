@@ -6,6 +6,7 @@ import re
 import shutil
 import warnings
 
+import bad_input
 import keras
 import numpy as np
 import pytest
@@ -46,6 +47,7 @@ def test_npz_files_are_scaled_and_get_a_channel(tmp_path):
     assert source.fingerprint() != before
 
 
+@bad_input.arrays()
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -63,6 +65,7 @@ def test_npz_files_that_do_not_fit_are_refused(tmp_path, changed, message):
         NpzFile(tmp_path / "a.npz").load()
 
 
+@bad_input.arrays()
 def test_npz_files_need_all_four_arrays(tmp_path):
     np.savez(tmp_path / "a.npz", x_train=np.zeros((2, 6, 8)))
     with pytest.raises(ValueError, match="has no x_test, y_test, y_train; it has x_train"):
@@ -89,6 +92,7 @@ def test_folders_are_read_and_split_by_class(tmp_path, channels):
     assert source.fingerprint() != before
 
 
+@bad_input.settings()
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
@@ -157,6 +161,7 @@ def test_hidden_files_are_passed_over_and_change_no_fingerprint(tmp_path):
     assert (source.fingerprint(), source.classes(), len(arrays[0])) == before and not said
 
 
+@bad_input.files()
 def test_files_that_are_no_images_are_counted_in_one_line(tmp_path):
     root = write_classes({"a": 6, "b": 6}, tmp_path)
     for i, suffix in enumerate((".tif", ".webp", ".ppm", ".jp2", "")):
@@ -178,6 +183,7 @@ def test_links_that_lead_back_end(tmp_path):
     assert list(list_images(root).classes) == ["a", "b", "c"]
 
 
+@bad_input.files()
 @pytest.mark.parametrize(
     "names", [("train", "test"), ("Training", "validation"), ("train", "val", "test", "other"), ("test",)]
 )
@@ -214,6 +220,7 @@ def test_classes_that_only_the_test_folder_has_come_after_the_others(tmp_path):
     assert source.classes() == [0, 1]
 
 
+@bad_input.files()
 def test_a_test_folder_within_the_folder_is_refused(tmp_path):
     root = write_classes({"a": 5, "b": 5, "test/a": 5}, tmp_path)
     with pytest.raises(ValueError, match="lie in each other, so they share images"):
@@ -228,6 +235,7 @@ def test_empty_class_folders_are_left_out(tmp_path):
     assert len(datasets.select_classes(x, y, source.classes())[0]) == 16
 
 
+@bad_input.files()
 @pytest.mark.parametrize(
     ("counts", "share"), [({"cats": 10, "owls": 1}, 0.2), ({"a": 3, "b": 3, "owls": 2}, 0.2), ({"owls": 1}, 0.5)]
 )
@@ -244,6 +252,7 @@ def test_the_same_files_in_both_parts_are_counted(tmp_path):
     assert len(said) == 1 and "3 of 4 test images are training images, too, such as" in said[0]
 
 
+@bad_input.files()
 def test_images_of_several_sizes_need_a_size(tmp_path):
     sizes = iter([(8, 6)] * 3 + [(5, 5)] * 7)
     root = write_classes({"a": 5, "b": 5}, tmp_path, lambda i: Image.effect_noise(next(sizes), 50))
@@ -254,6 +263,7 @@ def test_images_of_several_sizes_need_a_size(tmp_path):
     assert ImageFolder(root, 7).load()[0].shape == (8, 7, 7, 1)
 
 
+@bad_input.files()
 def test_a_broken_file_is_named(tmp_path):
     root = write_classes({"a": 9, "b": 9}, tmp_path)
     (root / "b" / "3.png").write_bytes(b"")
@@ -321,6 +331,7 @@ def test_a_class_of_masks_beside_bytes_is_said(tmp_path):
     assert "no value of class b is above 1, but other images reach" in loaded(ImageFolder(root))[1][0]
 
 
+@bad_input.files(2)
 def test_numbers_out_of_range_in_a_folder_are_refused_by_the_file(tmp_path):
     for name, value, low in (("f", 3.5, 0), ("negative", -0.5, -0.5)):
         image = Image.fromarray(np.full((6, 8), value, "float32"))
@@ -354,12 +365,14 @@ BAD_SETTINGS = [
 ]
 
 
+@bad_input.settings()
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in BAD_SETTINGS for value in values])
 def test_every_bad_argument_is_refused_by_its_name_and_value(key, value):
     with pytest.raises(ValueError, match=rf"^{key} is .*received .*{re.escape(repr(value))}"):
         from_settings({"folder": "x", key: value})
 
 
+@bad_input.settings()
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -377,6 +390,7 @@ def test_settings_of_other_forms_are_refused(settings, message):
         from_settings(settings)
 
 
+@bad_input.names(5)
 def test_known_classes_are_chosen_by_name_or_label(tmp_path):
     root = write_classes({"cat": 5, "dog": 5, "owl": 5, "7": 5}, tmp_path)  # 7 is label 0
     for known, labels in {
@@ -421,6 +435,7 @@ def test_many_images_show_their_progress(tmp_path, monkeypatch, capsys):
     assert "10/10" in capsys.readouterr().err
 
 
+@bad_input.files()
 @pytest.mark.parametrize("names", [("day/cats", "day/dogs", "night"), ("images/cats",)])
 def test_classes_that_hold_only_folders_are_said(tmp_path, names):
     for name in names:
@@ -431,6 +446,7 @@ def test_classes_that_hold_only_folders_are_said(tmp_path, names):
         ImageFolder(tmp_path).load()
 
 
+@bad_input.names()
 def test_the_home_of_nobody_is_an_error_with_the_argument():
     with pytest.raises(ValueError, match="folder: '~nobody_here/a' names the home folder"):
         ImageFolder("~nobody_here/a")

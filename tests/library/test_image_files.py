@@ -2,6 +2,7 @@
 
 from io import BytesIO
 
+import bad_input
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -146,6 +147,7 @@ def tiff(values):
     return head + bytes(4) + np.array([16] * channels, "<u2").tobytes() + values.astype("<u2").tobytes()
 
 
+@bad_input.files()
 def test_a_deep_colour_tiff_file_keeps_its_low_byte_and_one_of_many_bands_is_refused():
     values = RNG.integers(0, 65536, (3, 4, 3), dtype="uint16")
     np.testing.assert_array_equal(read(tiff(values), channels=3), values.astype("float32") / np.float32(65535))
@@ -234,6 +236,7 @@ def test_an_animation_gives_its_first_frame():
         assert picture.animated and abs(picture.pixels - 200).max() < 3
 
 
+@bad_input.files(7)
 def test_what_cannot_be_read_is_named_with_the_reason(monkeypatch):
     whole = saved(Image.fromarray(RNG.integers(0, 256, (64, 64), dtype="uint8")))
     for content, reason in [

@@ -1,5 +1,6 @@
 """Arrays come out of files as they went in, and classes, thinning and damage do what they say."""
 
+import bad_input
 import numpy as np
 import pytest
 from hypothesis import given
@@ -73,6 +74,7 @@ def test_selected_classes_are_all_and_only_those_asked_for_in_order(y, data):
     assert y_kept.tolist() == y[expected].tolist()
 
 
+@bad_input.arguments()
 @pytest.mark.parametrize("classes", [[0, 7], [], [0.5], ["0"]])
 def test_classes_that_do_not_occur_are_refused(classes):
     with pytest.raises(ValueError, match=r"has \[0, 1, 2\]; received"):
@@ -89,6 +91,7 @@ def test_thinned_images_are_evenly_spread_in_order_and_with_their_labels(total, 
     assert kept[0] == 0 and np.all(gaps >= 1) and gaps.max() - gaps.min() <= 1
 
 
+@bad_input.arguments()
 @pytest.mark.parametrize("n", [0, -3, 1.5])
 def test_thinning_keeps_all_where_no_number_is_given_and_refuses_what_is_none(n):
     x, y = np.zeros((3, 2, 2, 1)), np.arange(3)

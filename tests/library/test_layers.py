@@ -1,3 +1,4 @@
+import bad_input
 import keras
 import numpy as np
 import pytest
@@ -63,6 +64,7 @@ def test_folding_down_is_the_mean_of_the_covering_entries(geometry):
     np.testing.assert_allclose(layer.down(tf.constant(entries)), mean, rtol=1e-5, atol=1e-6)
 
 
+@bad_input.layers()
 def test_strides_beyond_the_filter_are_announced():
     layer = Folding((1, 2), (3, 2))
     with pytest.warns(UserWarning, match="leaves 8 of 16 input elements uncovered"):
@@ -262,6 +264,7 @@ def test_scales_stay_in_their_range():
     np.testing.assert_allclose(clipped, [MIN_SCALE, 1, MAX_PRECISION**0.5])
 
 
+@bad_input.layers()
 @pytest.mark.parametrize(
     ("layer", "shape", "message"),
     [
@@ -277,6 +280,7 @@ def test_what_does_not_fit_says_which_layer_and_why(layer, shape, message):
         layer.build(shape)
 
 
+@bad_input.layers()
 @pytest.mark.parametrize("spec", ["F(8,8,2,2 G(25)", "X(3)", "G()", "G(2,3)", "F(8)", "F(8,8) H(2)", "F(8,8,2,2) G(25"])
 def test_a_specification_that_cannot_be_read_is_quoted(spec):
     with pytest.raises(ValueError, match="cannot read '.*' in the specification"):
@@ -292,6 +296,7 @@ def test_one_stride_counts_for_both_directions():
     ]
 
 
+@bad_input.layers()
 @pytest.mark.parametrize("arguments", [{"size": 0}, {"size": (1, 2, 3)}, {"size": 2, "strides": -1}, {"size": 1.5}])
 def test_sizes_are_positive_integers(arguments):
     with pytest.raises(ValueError, match="positive integer"):

@@ -1,5 +1,6 @@
 """Missing pixels: NaN is "not observed", and the lowest layer computes the exact marginal of the seen pixels."""
 
+import bad_input
 import numpy as np
 import pytest
 import reference
@@ -144,6 +145,7 @@ def test_missing_pixels_are_filled_without_a_mask_and_better_than_black_ones_wit
     assert np.isfinite(model.variants(missing, n=2, layer=0, seed=0)).all()
 
 
+@bad_input.images()
 def test_infinite_pixels_are_still_refused():
     model = DCGMM.from_spec("F(4,4,4,4) G(4)", (8, 8, 1))
     with pytest.raises(ValueError, match=r"infinite .* at index \(1, 2, 3, 0\)"):

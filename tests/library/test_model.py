@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 
+import bad_input
 import keras
 import numpy as np
 import pytest
@@ -337,6 +338,7 @@ def test_without_noise_a_flat_model_draws_its_centroids():
     assert distances.min(axis=1).max() == 0
 
 
+@bad_input.images(5)
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
@@ -356,6 +358,7 @@ def test_bad_images_are_refused_wherever_they_come_in(bad, message):
             method(bad)
 
 
+@bad_input.layers()
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
@@ -371,6 +374,7 @@ def test_an_architecture_that_cannot_be_is_explained(spec, message):
         DCGMM.from_spec(spec)
 
 
+@bad_input.arguments()
 @pytest.mark.parametrize(
     "arguments", [{"top_s": 0}, {"top_s": [1]}, {"noise": [1.0]}, {"noise": -1}, {"noise_at_bound": "yes"}, {"n": 0}]
 )
@@ -379,6 +383,7 @@ def test_sampling_arguments_are_checked(arguments):
         DCGMM.from_spec("2L-d").sample(**{"n": 3, **arguments})
 
 
+@bad_input.images()
 def test_images_far_beyond_one_are_announced():
     model = DCGMM.from_spec("1L")
     with pytest.warns(UserWarning, match="up to 255 lose precision in float32"):
@@ -395,6 +400,7 @@ def test_the_hyperparameters_of_the_mixtures_reach_every_layer():
     assert max(layer.precisions.max() for layer in model.gmm_layers) == pytest.approx(4.0)
 
 
+@bad_input.arguments()
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -410,11 +416,13 @@ def test_hyperparameters_outside_their_range_are_refused(arguments, message):
         DCGMM.from_spec("1L", **arguments)
 
 
+@bad_input.layers()
 def test_two_layers_of_one_name_are_refused():
     with pytest.raises(ValueError, match="a name of its own"):
         DCGMM([Folding(28), GMM(4, name="g"), GMM(4, name="g")], input_shape=(28, 28, 1))
 
 
+@bad_input.arguments()
 def test_a_layer_that_is_not_there_is_named():
     with pytest.raises(ValueError, match="layer must be between 0 and 1, received 2"):
         small_model().log_likelihood(small_images(2), layer=2)

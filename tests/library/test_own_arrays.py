@@ -4,6 +4,7 @@ import io
 import warnings
 import zipfile
 
+import bad_input
 import numpy as np
 import pytest
 from hypothesis import given
@@ -59,6 +60,7 @@ def test_a_pair_of_arrays_is_split_by_class(tmp_path, names):
         NpzFile(saved(tmp_path).npz, test=0.5).load()
 
 
+@bad_input.arrays(2)
 def test_unclear_names_are_refused(tmp_path):
     with pytest.raises(ValueError, match="x, y: it is not clear which to use"):
         saved(tmp_path, x=IMAGES, y=LABELS).load()
@@ -83,6 +85,7 @@ def test_unambiguous_labels_are_accepted(tmp_path, labels, found):
     assert y.tolist() == found.tolist() and y.dtype == np.int64 and not said
 
 
+@bad_input.arrays()
 @pytest.mark.parametrize(
     ("labels", "hint"),
     [
@@ -103,6 +106,7 @@ def test_other_labels_are_refused(tmp_path, labels, hint):
         saved(tmp_path, y_train=labels).load()
 
 
+@bad_input.arrays(3)
 def test_huge_labels_are_refused_and_gaps_are_said(tmp_path):
     for largest in (2**62, 10_000):
         with pytest.raises(
@@ -116,6 +120,7 @@ def test_huge_labels_are_refused_and_gaps_are_said(tmp_path):
     assert description.unknown == (1, 2, 7), "labels that do not occur are no classes"
 
 
+@bad_input.arrays(3)
 def test_class_names_are_read(tmp_path):
     source = saved(tmp_path, class_names=np.array(["cat", "dog", "owl", "wolf"]), y_test=np.full(9, 3))
     (_, _, _, _), said = loaded(source)
@@ -161,6 +166,7 @@ def test_one_scale_holds_for_both_parts(tmp_path, train, test, divisor, word):
             NpzFile(tmp_path / "a.npz").load()
 
 
+@bad_input.arrays()
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [
@@ -227,6 +233,7 @@ def test_blocks_hold_the_array_whatever_its_order_and_type(array, fortran, block
         assert sum(len(rows) for _, rows in archive.blocks("a")) == len(array)
 
 
+@bad_input.arrays()
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -247,6 +254,7 @@ def test_files_of_other_kinds_are_named_with_what_they_seem_to_be(tmp_path, cont
             ask(NpzFile(tmp_path / "a.npz"))
 
 
+@bad_input.arrays(4)
 def test_archives_without_sound_arrays_are_named(tmp_path):
     path = saved(tmp_path).npz
     with zipfile.ZipFile(path) as archive:
@@ -275,6 +283,7 @@ def registry(monkeypatch):
 BROKEN = ["", " ", "my images", "a;b", "$(x)", "../x", "/x", "a/b", "a.b", ".a", "-a", "_a", "a\n", "Möbel", "a" * 61]
 
 
+@bad_input.names()
 @pytest.mark.parametrize("name", [*BROKEN, "nul", "COM1", 2024, None, b"a"])
 def test_names_that_break_the_rule_are_refused(tmp_path, registry, name):
     with pytest.raises(ValueError, match="the name of a data set has 1 to 60 letters"):
@@ -290,12 +299,14 @@ def test_names_within_the_rule_are_accepted(tmp_path, registry):
             datasets.register(name, saved(tmp_path))
 
 
+@bad_input.arguments()
 @pytest.mark.parametrize("source", [None, "a.npz", {"npz": "a.npz"}, IMAGES, NpzFile])
 def test_a_source_needs_its_methods(registry, source):
     with pytest.raises(ValueError, match="mine: expected a source with the methods load, classes, fingerprint"):
         datasets.register("mine", source)
 
 
+@bad_input.names(16)
 def test_unknown_names_say_what_to_do(tmp_path, registry):
     datasets.register("flowers", saved(tmp_path))
     for ask in (datasets.load_dataset, datasets.classes, datasets.describe, datasets.fingerprint):

@@ -2,6 +2,7 @@ import copy
 import pickle
 import warnings
 
+import bad_input
 import numpy as np
 import pandas as pd
 import pytest
@@ -114,6 +115,7 @@ def test_images_may_have_four_dimensions(digits, deep):
     np.testing.assert_array_equal(inferred.score_samples(digits), deep.score_samples(digits))
 
 
+@bad_input.arguments()
 def test_columns_names_are_kept_and_compared(digits):
     table = pd.DataFrame(digits[:, :3], columns=["a", "b", "c"])
     estimator = density(epochs=1).fit(table)
@@ -154,6 +156,7 @@ def test_samples_are_rows_that_resemble_the_data(digits, fitted):
     np.testing.assert_allclose(fitted.sample(2000).mean(axis=0), digits.mean(axis=0), atol=0.1)
 
 
+@bad_input.arguments()
 @pytest.mark.parametrize(
     ("arguments", "x", "error", "message"),
     [
@@ -192,6 +195,7 @@ def test_a_training_that_ends_before_its_annealing_says_so(digits):
         density(epochs=1).fit(digits)
 
 
+@bad_input.arguments(3)
 def test_what_cannot_be_sampled_is_explained(fitted):
     with pytest.raises(ValueError, match="n_samples must be a positive integer, received 0"):
         fitted.sample(0)
