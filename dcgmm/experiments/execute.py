@@ -8,7 +8,9 @@ It is not run by `python -m`, because that would import TensorFlow, which only t
 """
 
 import argparse
+import importlib.util
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -63,6 +65,7 @@ def execute(name, dataset, scale, parameters=None, own=False):
     sys.modules.setdefault("rfc3987_syntax", None)
     import nbformat
     import papermill
+    from nbclient.exceptions import DeadKernelError
 
     project = Path.cwd()
     results = prepare_environment(project, None if own else project / "results")
@@ -76,18 +79,27 @@ def execute(name, dataset, scale, parameters=None, own=False):
     except OSError as error:
         sys.exit(f"results cannot be written to {executed.parent} ({error}): set DCGMM_RESULTS to a folder of your own")
     half = executed.with_name(f".{executed.name}")
-    papermill.execute_notebook(
-        Path("notebooks", f"{name}.ipynb"),
-        half,
-        parameters={**(parameters or {}), "dataset": dataset, "scale": scale},
-        cwd="notebooks",
-        kernel_name="python3",
-        record_timing=False,
-        coalesce_streams=True,
-        extra_arguments=["--log-level=ERROR"],  # the kernel would warn that it is reached by this machine alone, by TCP
-        # All is written by then, and TensorFlow takes seconds to end.
-        shutdown_kernel="immediate",
-    )
+    files = _files()
+    try:
+        with files.naming(executed):
+            papermill.execute_notebook(
+                Path("notebooks", f"{name}.ipynb"),
+                half,
+                parameters={**(parameters or {}), "dataset": dataset, "scale": scale},
+                cwd="notebooks",
+                kernel_name="python3",
+                record_timing=False,
+                coalesce_streams=True,
+                # The kernel would warn that it is reached by this machine alone, by TCP.
+                extra_arguments=["--log-level=ERROR"],
+                # All is written by then, and TensorFlow takes seconds to end.
+                shutdown_kernel="immediate",
+            )
+    except DeadKernelError:
+        sys.exit(
+            f"the kernel of {name} on {dataset} died, perhaps for lack of memory: run the same command again. What it "
+            f"has executed is in {half}"
+        )
     notebook = nbformat.read(half, as_version=4)
     notebook.metadata = {"kernelspec": notebook.metadata.kernelspec}
     for index, cell in enumerate(notebook.cells):
@@ -95,9 +107,17 @@ def execute(name, dataset, scale, parameters=None, own=False):
         cell.metadata = {key: cell.metadata[key] for key in ("tags",) if cell.metadata.get(key)}
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
-    nbformat.write(notebook, half)
-    os.replace(half, executed)  # not by `dcgmm.files`, because its import would load TensorFlow
+    files.write(executed, nbformat.writes(notebook) + "\n")
+    half.unlink()
     return executed
+
+
+def _files():
+    """Return the module `dcgmm.files`, loaded by its path, because an import of `dcgmm` would load TensorFlow."""
+    spec = importlib.util.spec_from_file_location("files", CODE / "dcgmm" / "files.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def parsed_parameters(text):
@@ -131,4 +151,9 @@ def arguments(words=None):
 
 
 if __name__ == "__main__":
-    execute(**arguments())
+    try:
+        execute(**arguments())
+    except KeyboardInterrupt:
+        logging.disable()  # asyncio would also tell that the kernel was stopped
+        print("\nstopped; the same command begins anew", file=sys.stderr)
+        sys.exit(130)

@@ -171,7 +171,9 @@ def declare(keys: dict[str, str], unchanged: Iterable[str]) -> list[str]:
             group.append(found)
             added.append(found)
     if added:
-        EQUIVALENTS.write_text("".join(" ".join(group) + "\n" for group in groups), encoding="utf-8")
+        from dcgmm import files  # here, because a stage runs this file without the package
+
+        files.write(EQUIVALENTS, "".join(" ".join(group) + "\n" for group in groups))
         _groups.cache_clear()
     return added
 
