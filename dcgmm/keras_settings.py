@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dcgmm.quiet import without_start_up_lines
+from dcgmm.quiet import without_start_up_lines, without_warnings_of_retracing
 
 BACKEND = "tensorflow"
 
@@ -29,6 +29,7 @@ def use_tensorflow() -> None:
         >>> keras.config.backend()
         'tensorflow'
     """
+    without_warnings_of_retracing()
     wanted = os.environ.get("KERAS_BACKEND")
     if "keras" in sys.modules:
         _refuse_another_backend(wanted)

@@ -1,5 +1,6 @@
-"""TensorFlow's start-up lines, some twenty in each process, kept off the terminal and off the top of every notebook."""
+"""What TensorFlow writes without need, kept off the terminal and off notebooks: start-up lines, and a false warning."""
 
+import logging
 import os
 import re
 import sys
@@ -51,3 +52,20 @@ def without_start_up_lines() -> Iterator[None]:
         held.seek(0)
         with held:
             os.write(2, b"".join(line for line in held if not START_UP.match(line)))
+
+
+def without_warnings_of_retracing() -> None:
+    """Hide TensorFlow's warning that the training functions of several models are one function, traced again and again.
+
+    TensorFlow counts them by their place in Keras' code. Each model has a function of its own, which is traced once.
+
+    Example:
+        >>> without_warnings_of_retracing()
+        >>> logging.getLogger("tensorflow").warning("calls to %s triggered tf.function retracing", "TensorFlowTrainer")
+    """
+    logging.getLogger("tensorflow").addFilter(_is_no_retracing)
+
+
+def _is_no_retracing(record):
+    message = record.getMessage()
+    return not ("TensorFlowTrainer" in message and "triggered tf.function retracing" in message)

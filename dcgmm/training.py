@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from dcgmm import loop_arguments, monitoring, parallel, streams
 from dcgmm.arguments import positive_integer, truth
-from dcgmm.validation import check_batch_size, some_at_a_time, warn, warn_of_narrow_data
+from dcgmm.divergence import StopsDivergence, Watch
+from dcgmm.validation import check_batch_size, largest_magnitude, some_at_a_time, warn, warn_of_narrow_data
 
 NOT_COUNTED = (
     "count_weights needs a model without a LinearClassifier, because a classifier learns from responsibilities with "
@@ -45,6 +46,7 @@ class TrainingLoop(keras.Model):
         self._complete = False  # whether the images of this training are known to have no missing pixels
         self._phase_gate = tf.Variable(1.0, trainable=False)
         self._start_gates = [tf.Variable(1.0, trainable=False) for _ in self.gmm_layers]
+        self._watch = Watch(self.gmm_layers)
 
     def compile(
         self,
@@ -87,6 +89,7 @@ class TrainingLoop(keras.Model):
             jit_compile=jit_compile,
             **kwargs,
         )
+        self._watch.begun = False
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile a loaded model as it was when it was saved, with its optimizer's state."""
@@ -143,6 +146,9 @@ class TrainingLoop(keras.Model):
                 argument is out of its range or would be ignored. Batches are checked when their turn comes: a
                 wrong one raises an `InvalidBatch`, which is a ValueError and a `tf.errors.InvalidArgumentError`.
             TypeError: if there is no argument of such a name.
+            TrainingDiverged: if a layer's objective is no longer finite, or absurdly low, as with a learning rate that
+                is too large. The model then has the weights from before, at most two executions earlier (100 steps by
+                default), and its optimizer their state.
 
         Example:
             >>> from dcgmm import DCGMM
@@ -172,18 +178,21 @@ class TrainingLoop(keras.Model):
         end = _Calibration(batches.take(steps) if steps else batches, count_weights)
         limits = [limit for limit in (steps, kwargs.get("validation_steps")) if limit]
         self._execute(math.gcd(per_execution, *limits))
-        callbacks = [_TrainingSteps(epochs, order, stream.source), *callbacks, _NotEmpty("validation_data"), end]
+        watch = StopsDivergence(self._watch)
+        callbacks = [_TrainingSteps(epochs, order, stream.source), watch, *callbacks, _NotEmpty("validation_data"), end]
         kwargs |= {"callbacks": callbacks, "steps_per_epoch": steps}
         try:
             with stream.reading(*limits[:1]), validating.reading(*limits[:1]):
                 validation = validating.data if validation_data is not None else None
                 history = super().fit(batches, epochs=epochs, shuffle=False, validation_data=validation, **kwargs)
+            if history.epoch:
+                self._watch.look_at_end(self, history.epoch[-1])
         finally:
             self._execute(per_execution)
             # The pipeline's functions hold the images in reference cycles, which Python would keep for long.
             del batches, stream, callbacks, end, kwargs
             gc.collect()
-        self._warn_of_the_end(history)
+        self._warn_of_the_end()
         return history
 
     def _training_batches(self, x, y, batch_size, steps):
@@ -191,11 +200,13 @@ class TrainingLoop(keras.Model):
         if streams.is_stream(x):
             stream = self.expected.stream(x, y)
             self._expect_complete(False)
+            self._begin_watch(0.0)
             steps = loop_arguments.check_steps(stream, steps, "steps_per_epoch")
             check_batch_size(stream, batch_size)
             return stream, None, steps
         images = self.expected.images(x)
         self._expect_complete(not any(tf.reduce_any(tf.math.is_nan(some)) for some in some_at_a_time(images)))
+        self._begin_watch(max(float(largest_magnitude(some)) for some in some_at_a_time(images)))
         warn_of_narrow_data(images, self.gmm_layers[0].max_precision)
         tensors = (images, *self.expected.labels(y, len(images)))
         order = tf.Variable(self._shuffled(len(images), epoch=0), trainable=False)
@@ -225,12 +236,16 @@ class TrainingLoop(keras.Model):
         if not self.compiled:
             raise ValueError(f"{method} needs a compiled model: call model.compile() first")
 
-    def _warn_of_the_end(self, history):
-        """Warn of a training that has diverged, or that a callback has stopped before its annealing had ended."""
-        loss = history.history["loss"][-1] if history.history.get("loss") else 0.0
-        if not math.isfinite(loss):
-            warn(f"training has diverged: the loss is {loss}; train a new model with a smaller learning_rate")
-        elif self.stop_training and (state := monitoring.unfinished_annealing(self.annealings)):
+    def _begin_watch(self, largest_pixel):
+        """Watch for divergence from here on. The optimizer makes its state now, so that it can be restored."""
+        if not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+        self._watch.begin(largest_pixel, int(tf.identity(self.optimizer.iterations)))
+
+    def _warn_of_the_end(self):
+        """Warn of a training that a callback has stopped before its annealing had ended."""
+        if self.stop_training and (state := monitoring.unfinished_annealing(self.annealings)):
             warn(
                 f"training was stopped before its annealing had ended: {state}, so neighbouring components still learn "
                 "alike; be more patient, or anneal faster (a larger `rate` of the annealing)"
@@ -343,6 +358,7 @@ class TrainingLoop(keras.Model):
 
         Raises:
             ValueError: if images or labels do not fit, or weights are given.
+            TrainingDiverged: as in `fit`.
 
         Example:
             >>> from dcgmm import DCGMM
@@ -358,7 +374,13 @@ class TrainingLoop(keras.Model):
         if float(self.moments[0].count):
             for moments in self.moments:
                 moments.reset()
-        return super().train_on_batch(*batch, return_dict=return_dict)
+        if not self._watch.begun:
+            self._begin_watch(0.0)
+        self._watch.widen(batch[0])
+        self._watch.remember(self)
+        numbers = super().train_on_batch(*batch, return_dict=return_dict)
+        self._watch.check(self)
+        return numbers
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Evaluate one batch, which is checked as in `evaluate`; as in `keras.Model`.
@@ -415,15 +437,19 @@ class TrainingLoop(keras.Model):
             output = parallel.join(outputs, sizes)
             by_layer = zip(self.annealings, *scores, strict=True)
             objectives = [parallel.mean([a.objective(part) for part in of_parts], sizes) for a, *of_parts in by_layer]
-            loss = self._cross_entropy(y, output) - tf.add_n(objectives)
+            cross_entropy = self._cross_entropy(y, output)
+            loss = cross_entropy - tf.add_n(objectives)
             # Where several devices share a batch, their gradients are added up.
             share = loss / self._n_devices
-        variables = self.trainable_variables
+        variables, step = self.trainable_variables, tf.identity(self.optimizer.iterations.value)
         gradients = tape.gradient(share, variables)
         scaled = [gradient * rate for gradient, rate in zip(gradients, self._rates_of(variables), strict=True)]
         self.optimizer.apply_gradients(zip(scaled, variables, strict=True))
         if self._n_devices > 1:
             objectives = tf.distribute.get_replica_context().all_reduce("mean", objectives)
+        if not self._complete:
+            self._watch.widen(x)
+        self._watch.look(objectives, cross_entropy, step)
         for annealing, objective, gate in zip(self.annealings, objectives, self._start_gates, strict=True):
             annealing.update(objective, gate if self.start_delay else 1)
         likelihoods = [o + layer.log_normaliser for o, layer in zip(objectives, self.gmm_layers, strict=True)]

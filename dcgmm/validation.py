@@ -389,6 +389,19 @@ def some_at_a_time(images: tf.Tensor) -> Iterator[tf.Tensor]:
         yield images[start : start + n]
 
 
+def largest_magnitude(images: tf.Tensor) -> tf.Tensor:
+    """Return the largest absolute pixel of some images; missing pixels, NaN, do not count.
+
+    Args:
+        images: a tensor of any shape.
+
+    Example:
+        >>> float(largest_magnitude(tf.constant([0.5, -2.0, np.nan])))
+        2.0
+    """
+    return tf.reduce_max(tf.where(tf.math.is_nan(images), 0.0, tf.abs(images)))
+
+
 def _checked_range(images: tf.Tensor, limit: float, name: str) -> tuple[float, float]:
     """Return the smallest value of some images and the largest absolute one; missing pixels, NaN, do not count.
 
@@ -397,12 +410,10 @@ def _checked_range(images: tf.Tensor, limit: float, name: str) -> tuple[float, f
     """
     lowest, largest, n_bad = math.inf, 0.0, 0
     for some in some_at_a_time(images):
-        some = tf.where(tf.math.is_nan(some), 0.0, some)
-        lowest = min(lowest, float(tf.reduce_min(some)))
-        magnitude = tf.abs(some)
-        largest = max(largest, float(tf.reduce_max(magnitude)))
+        lowest = min(lowest, float(tf.reduce_min(tf.where(tf.math.is_nan(some), 0.0, some))))
+        largest = max(largest, float(largest_magnitude(some)))
         if largest > limit:
-            n_bad += int(tf.math.count_nonzero(magnitude > limit))
+            n_bad += int(tf.math.count_nonzero(tf.abs(some) > limit))
     if n_bad:
         first = tuple(int(i) for i in tf.where(tf.abs(images) > limit)[0])
         raise ValueError(

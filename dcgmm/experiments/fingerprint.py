@@ -29,6 +29,7 @@ TRAINING = (
     "datasets/__init__.py",
     "datasets/idx.py",
     "datasets/transforms.py",
+    "divergence.py",
     "experiments/train.py",
     "keras_settings.py",
     "layers.py",
