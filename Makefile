@@ -51,7 +51,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help figures paper experiment check lint test test-long same-numbers bench lab site audit lock clean
+.PHONY: help figures paper experiment check lint test test-long same-numbers verify bench lab site audit lock clean
 
 help: ## Explain the targets
 	@echo "Usage: make TARGET [PYTHON=/path/to/python]   (Python $(VERSIONS); the first call sets up .venv)"
@@ -87,6 +87,9 @@ test-long: test ## The same with FashionMNIST's notebooks, and the fault and kil
 
 same-numbers: $(READY) ## Declare that the code you changed gives the same numbers, bit by bit, so that nothing is trained again
 	.venv/bin/python -m dcgmm.experiments same-numbers "--commit=$$CHOSEN_COMMIT"
+
+verify: $(READY) ## Check the committed results: data, lock, models and tables, each against what is made again (20 minutes)
+	$(RUN) .venv/bin/python -m dcgmm.experiments verify
 
 bench: $(READY) ## Measure training, sampling and sharpening on this machine, against targets, into results/bench.csv
 	.venv/bin/python benchmarks/bench.py

@@ -23,6 +23,7 @@ from sklearn.mixture import GaussianMixture
 
 from dcgmm import ARCHITECTURES, DCGMM, Sharpening, load_dataset, use_cores
 from dcgmm.architectures import resolve
+from dcgmm.experiments import provenance
 
 REFERENCE_GFLOPS = 390  # rate of large products on the machine that the targets were set on
 TARGETS_MS = {"1L": 0.5, "2L-a": 1, "2L-b": 1, "2L-c": 2.7, "2L-d": 0.5, "2L-e": 2.7, "3L-a": 7.5, "3L-b": 1}
@@ -264,11 +265,8 @@ def without_classifier(name):
 
 
 def machine():
-    """Return this machine's processor in words (Linux)."""
-    facts = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
-    facts = {name.strip(): value.strip() for name, value in facts.items()}
-    vectors = "with" if "avx512f" in facts.get("flags", "").split() else "without"
-    return f"{os.cpu_count()} cores ({facts.get('model name', 'processor unknown')} {vectors} AVX-512)"
+    """Return this machine's processor in words."""
+    return f"{os.cpu_count()} cores ({provenance.processor()})"
 
 
 def in_own_process(*arguments):

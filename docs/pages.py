@@ -38,6 +38,15 @@ def read_verdict(path):
     return judged | {"mark": judged["verdict"].replace(" ", "-"), "numbers": " ".join(judged["numbers"].split())}
 
 
+def read_provenance(path):
+    """Return a sentence that names the command that made the tables and figures of a notebook."""
+    noted = json.loads(path.read_text("utf-8"))
+    return (
+        f"`{noted['command']}` makes all tables and figures of this page; here, with the code {noted['commit']} on "
+        f"{noted['processor']}."
+    )
+
+
 def read_run(folder, executed):
     """Return the results of an executed notebook: its page's name, its figures in order, its verdicts by claim."""
     name, text = executed.stem, executed.read_text("utf-8")
@@ -50,6 +59,7 @@ def read_run(folder, executed):
         "figures": {figure["name"]: figure for figure in sorted(figures, key=lambda figure: text.find(figure["alt"]))},
         "verdicts": {verdict["claim"]: verdict for verdict in verdicts},
         "finding": json.loads(finding.read_text("utf-8")) if finding.exists() else None,
+        "made_by": read_provenance(folder / "tables" / name / "provenance.json"),
     }
 
 
@@ -101,7 +111,7 @@ def write_notebook(notebook, dataset, folder):
     for text, path in {"Download the source": notebook["source"], "as executed": run["executed"]}.items():
         links.append(f"[{text}](<path:{os.path.relpath(path, folder)}>)")
     title, _, text = executed.cells[0].source.partition("\n")
-    links = f":::{{container}} links\n{' · '.join(links)}\n:::"
+    links = f":::{{container}} links\n{' · '.join(links)}\n\n{run['made_by']}\n:::"
     executed.cells[0].source = f"{title} ({TITLES[dataset]})\n\n{links}\n{text}"
 
     figures = {figure["path"].read_bytes(): figure for figure in run["figures"].values()}
@@ -121,16 +131,30 @@ def quoted(text):
 
 def fill_in(app, page, source):
     """Fill in the pages that are templates."""
-    if page not in ("index", "api", "scaling"):
+    if page not in ("index", "api", "scaling", "promises"):
         return
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters["relative"] = lambda path: os.path.relpath(path, app.srcdir)
     environment.filters["quoted"] = quoted
-    environment.filters["table"] = lambda frame: frame.round(3).to_markdown(index=False)
+    environment.filters["table"] = lambda frame: f"{frame.round(3).to_markdown(index=False)}\n\n*Made by* `make bench`."
     measured = {path.stem: pd.read_csv(path) for path in (ROOT / "results").glob("bench*.csv")}
+    promises = pd.DataFrame(json.loads((ROOT / "results" / "promises.json").read_text("utf-8")))
+    environment.filters["counted"] = lambda kind: counted(promises[promises.kind == kind])
     source[0] = environment.from_string(source[0]).render(
-        notebooks=app.notebooks, datasets=TITLES, claims=CLAIMS, modules=MODULES, dcgmm=dcgmm, measured=measured
+        notebooks=app.notebooks,
+        datasets=TITLES,
+        claims=CLAIMS,
+        modules=MODULES,
+        dcgmm=dcgmm,
+        measured=measured,
+        promises=promises.groupby("kind")[["kept", "broken"]].sum().T.to_dict(),
     )
+
+
+def counted(promises):
+    """Return a table of what the tests have counted of one kind."""
+    table = promises.rename(columns={"what": "what was tried", "kept": "as promised", "broken": "not as promised"})
+    return f"{table.drop(columns='kind').to_markdown(index=False)}\n\n*Made by* `make test-long`."
 
 
 def show_constructor(app, what, name, obj, options, signature, returned):

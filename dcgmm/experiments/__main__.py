@@ -6,7 +6,7 @@ import os
 import sys
 
 from dcgmm import datasets
-from dcgmm.experiments import golden, own_run, settings_check, stages, yaml_file
+from dcgmm.experiments import golden, own_run, settings_check, stages, verify, yaml_file
 from dcgmm.experiments.config import declared_datasets
 from dcgmm.experiments.folders import NotWritable, use_results_of_dvc
 from dcgmm.experiments.on_demand import TrainingsFailed, fill_store, store_repetition
@@ -19,6 +19,7 @@ STAGES = {
     "train": "train all architectures on a data set, all repetitions, and collect their numbers",
     "repetition": "train one repetition of one architecture into the store",
     "notebook": "execute one notebook on a data set, with parameters of your own, into results/own",
+    "verify": "check committed results: data, lock, models and tables, each against what is made again",
     "same-numbers": "declare that changed code gives the same numbers, after a test, so that nothing is trained again",
 }
 # These are told without a traceback: their message says what to do.
@@ -30,6 +31,7 @@ EXPECTED = (
     golden.NumbersDiffer,
     own_run.NotRunnable,
     settings_check.SettingsInvalid,
+    verify.ResultsDiffer,
     yaml_file.Unreadable,
 )
 
@@ -60,6 +62,9 @@ def parser() -> argparse.ArgumentParser:
     add("--parameters", default="", help='others, such as "n_samples=50 top_s=2"; values are read as YAML')
     for name in ("data", "grid", "train", "repetition", "notebook"):
         stage[name].add_argument("--scale", default="quick", help="a block of params.yaml: quick or paper")
+    stage["verify"].add_argument("--scale", default="paper", help="a block of params.yaml: paper or quick")
+    stage["verify"].add_argument("--notebook", nargs="*", default=[], help="which to execute again; default: all")
+    stage["verify"].add_argument("--dataset", nargs="+", choices=names, default=[], help="default: those of dvc.yaml")
     stage["same-numbers"].add_argument("--commit", default="HEAD", help="whose code to compare with; default: HEAD")
     return made
 
@@ -85,6 +90,8 @@ def main(arguments: list[str] | None = None) -> None:
         case "notebook":
             options = {name: value for name, value in vars(asked).items() if name != "stage"}
             print("written:", *own_run.run(**options), sep="\n  ")
+        case "verify":
+            verify.verify(asked.scale, asked.notebook, asked.dataset)
         case "same-numbers":
             golden.declare_same_numbers(asked.commit)
 

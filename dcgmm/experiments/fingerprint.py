@@ -87,6 +87,7 @@ WITHOUT_NUMBERS = (
     "datasets/download.py",
     "experiments/__init__.py",
     "experiments/fingerprint.py",
+    "experiments/provenance.py",
     "files.py",
     "inpainting.py",
     "loading.py",
@@ -108,6 +109,7 @@ NOTEBOOKS = (
     "experiments/folders.py",
     "experiments/on_demand.py",
     "experiments/plotting.py",
+    "experiments/provenance.py",
     "experiments/report.py",
     "experiments/settings_check.py",
     "experiments/spec.py",
@@ -150,6 +152,11 @@ def of_evaluation(package: Path = PACKAGE) -> dict[str, str]:
 def all_keys() -> dict[str, str]:
     """Return all fingerprints, on which the stages that train depend: `code`, `reader`, `evaluation` and `samples`."""
     return of_training(own_data=True) | of_evaluation()
+
+
+def of_notebooks(package: Path = PACKAGE) -> dict[str, str]:
+    """Return the fingerprint of the code that decides the content of a notebook, beside its models: `notebooks`."""
+    return {"notebooks": _hash(NOTEBOOKS, package)}
 
 
 def declare(keys: dict[str, str], unchanged: Iterable[str]) -> list[str]:
@@ -214,6 +221,6 @@ if __name__ == "__main__":
     folder.mkdir(parents=True, exist_ok=True)
     for name, keys in {
         "training": all_keys(),
-        "notebooks": {"code": _hash(NOTEBOOKS, PACKAGE)},
+        "notebooks": {"code": of_notebooks()["notebooks"]},
     }.items():
         (folder / f"{name}.json").write_text(json.dumps(keys, indent=1) + "\n", encoding="utf-8")

@@ -1,50 +1,29 @@
 """The results of a notebook: the folders of its figures and tables, the provenance of both, and its verdicts."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from IPython.display import Markdown, display
 
 from dcgmm import datasets, files
+from dcgmm.experiments import fingerprint, provenance
 from dcgmm.experiments.claims import CLAIMS, verdict
 from dcgmm.experiments.config import declared_datasets, settings
 from dcgmm.experiments.folders import check_checkout, results, root, writable
 from dcgmm.experiments.spec import IMAGES_OF_MNIST
 
+PROVENANCE = "provenance.json"
+
 
 @cache
 def code_version() -> str:
-    """Return `git describe` of the code, or the package's version outside a git checkout.
-
-    Where git does not answer in a checkout, for example because another user owns it, the version is unknown: the
-    words of git, which name the remedy, are printed once.
-    """
-    sources = ["dcgmm", "notebooks", "params.yaml"]
-    git = ["git", "-C", str(root())]
-    try:
-        commit = _output(*git, "log", "-1", "--format=%H", "--", *sources)
-        changed = _output(*git, "status", "--porcelain", "--", *sources)
-        return _output(*git, "describe", "--always", "--tags", commit) + ("-dirty" if changed else "")
-    except (OSError, subprocess.CalledProcessError) as error:
-        reason = (getattr(error, "stderr", None) or str(error)).strip()
-        if not (root() / ".git").exists():
-            return f"v{version('dcgmm')}"
-        print(f"captions say that the version of the code is unknown, because git says:\n{reason}", file=sys.stderr)
-        return "of unknown version"
-
-
-def _output(*command):
-    english = {**os.environ, "LC_ALL": "C"}
-    run = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", errors="replace", env=english)
-    return run.stdout.strip()
+    """Return `provenance.code_version` of the project."""
+    return provenance.code_version(root())
 
 
 @dataclass(frozen=True)
@@ -72,8 +51,35 @@ class Report:
         writable(results(self.scale))
 
     def folder(self, kind: str) -> Path:
-        """Return the folder of this notebook's "figures" or "tables", and create it if it is missing."""
-        return writable(results(self.scale) / kind / f"{self.notebook}-{self.dataset}")
+        """Return the folder of this notebook's "figures" or "tables", and create it if it is missing.
+
+        The file provenance.json in it says what made its content.
+        """
+        folder = writable(results(self.scale) / kind / f"{self.notebook}-{self.dataset}")
+        note = json.dumps(self.origin, indent=1, ensure_ascii=False) + "\n"
+        if not (path := folder / PROVENANCE).exists() or path.read_text("utf-8") != note:
+            files.write(path, note)
+        return folder
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What made this notebook's results: command, settings, seed, data, code, packages and processor."""
+        pipeline = {"quick": "dvc.yaml", "paper": "results/paper/dvc.yaml"}.get(self.scale)
+        stage = f"notebook@{self.notebook}-{self.dataset}"
+        run = f"make experiment NOTEBOOK={self.notebook} DATASET={self.dataset} SCALE={self.scale}"
+        return {
+            "command": f"dvc repro --single-item {pipeline}:{stage}" if pipeline else run,
+            "notebook": self.notebook,
+            "dataset": self.dataset,
+            "scale": self.scale,
+            "seed": self.seed,
+            "settings": settings(self.scale),
+            "data": datasets.fingerprint(self.dataset),
+            "code": fingerprint.all_keys() | fingerprint.of_notebooks(),
+            "commit": code_version(),
+            "packages": provenance.packages(),
+            "processor": provenance.processor(),
+        }
 
     def save_table(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
         """Write a DataFrame as CSV and Markdown, and return it."""

@@ -241,13 +241,13 @@ def _collect_training(training: Training) -> list[Path]:
         content["models"] = first.read_bytes()
         content["history"] = history.to_csv(lineterminator="\n")
         if len(known) == training.repetitions:
-            content["metrics"] = json.dumps(_worst(repeated)) + "\n"
+            content["metrics"] = json.dumps(worst(repeated)) + "\n"
     for kind, text in content.items():
         files.write(training.collected(kind), text)
     return [training.collected(kind) for kind in content]
 
 
-def _worst(repeated):
+def worst(repeated: pd.DataFrame) -> dict[str, float]:
     """Return the worst of the repetitions of each number that the paper reports, a dict."""
     return {
         "dunn": repeated.dunn.min(),

@@ -42,6 +42,14 @@ def read(path: Path, member: str) -> Any:
         return json.loads(archive.read(f"{member}.json"))
 
 
+def noted_processor(path: Path) -> str | None:
+    """Return the kind of processor that trained a repetition, or None where the file is older than this note."""
+    try:
+        return read(path, "provenance")["processor"]
+    except KeyError:
+        return None
+
+
 def matches(path: Path, record: dict[str, Any]) -> bool:
     """Return whether a repetition's file exists, can be read and has this record."""
     try:

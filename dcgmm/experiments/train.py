@@ -18,7 +18,7 @@ from sklearn.cluster import KMeans
 from dcgmm import datasets, files
 from dcgmm.architectures import resolve, spec_parts
 from dcgmm.datasets import custom
-from dcgmm.experiments import fingerprint
+from dcgmm.experiments import fingerprint, provenance
 from dcgmm.experiments.evaluation import evaluate
 from dcgmm.experiments.evaluation_of_samples import evaluate_samples
 from dcgmm.model import DCGMM
@@ -74,11 +74,16 @@ def train_record(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "repetition.keras"
         # Versions are noted but not part of the record: a new version of a package does not retrain everything.
-        notes = {"record": record, "versions": versions}
+        notes: dict[str, Any] = {"record": record, "versions": versions}
         if trained is None:
             x, y = datasets.thinned(*datasets.select_classes(x, y, record["classes"]), record.get("images"))
             model, notes["history"] = fit_record(record, x, y, report)
             _check_converged(model, notes["history"], record)
+            notes["provenance"] = {
+                "commit": provenance.code_version(fingerprint.PACKAGE.parent),
+                "packages": provenance.packages(),
+                "processor": provenance.processor(),
+            }
             model.save(path)
         else:
             path.write_bytes(trained)

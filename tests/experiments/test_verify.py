@@ -1,0 +1,155 @@
+"""`make verify` finds and names whatever was changed: a digit, a byte, a pixel, a value of the lock."""
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dcgmm import datasets
+from dcgmm.experiments import provenance, verify
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOK = "11-density-mnist"
+TABLE = f"results/paper/tables/{NOTEBOOK}/counts.csv"
+MODEL = "results/paper/models/mnist/all/1L.keras"
+COPIED = ("dcgmm", "notebooks", "results", "params.yaml", "dvc.yaml", "pyproject.toml", ".dvcignore")
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """Return a copy of the project with its committed results, under git as DVC wants it."""
+    folder = tmp_path_factory.mktemp("copy")
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "store", "quick"))
+        elif (ROOT / name).exists():
+            shutil.copy(ROOT / name, folder)
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    shutil.copytree(ROOT / ".dvc", folder / ".dvc", ignore=lambda *_: ["cache", "tmp"])
+    return folder
+
+
+def faults(copy, part, **environment):
+    """Return the faults of a part of the results of a copy, found by a process in it."""
+    calls = {
+        "lock": "verify.faults_of_lock(collection() / 'paper')",
+        "models": "verify.faults_of_models('paper', ['mnist'])",
+        "tables": f"verify.faults_of_tables(collection() / 'paper', ['{NOTEBOOK[:-6]}'], ['mnist'])",
+    }
+    code = f"""
+from dcgmm.experiments import stages, verify
+from dcgmm.experiments.folders import collection
+if __name__ == "__main__":
+    stages.trainings_of = lambda *_, trainings_of=stages.trainings_of: [
+        t for t in trainings_of("mnist", "all", "paper") if t.architecture == "1L"
+    ]
+    stages.matrix = lambda: [stages.Trained("mnist", "all")]
+    print(*{calls[part]}, sep="\\n")
+"""
+    script = copy / "part.py"
+    script.write_text(code, "utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(copy), **environment}
+    run = subprocess.run([sys.executable, script], cwd=copy, env=environment, capture_output=True, text=True)
+    script.unlink()
+    assert run.returncode == 0, run.stderr[-3000:]
+    return run.stdout.strip()
+
+
+@pytest.fixture
+def changed(copy):
+    """Return a function that replaces a file of the copy; the file comes back after the test."""
+    kept = {}
+
+    def change(name, content):
+        kept[name] = (copy / name).read_bytes()
+        (copy / name).write_bytes(content)
+
+    yield change
+    for name, content in kept.items():
+        (copy / name).write_bytes(content)
+
+
+def flipped(text, after):
+    """Return a text with its first digit after some words changed."""
+    start = text.index(after) + len(after)
+    at = next(i for i in range(start, len(text)) if text[i].isdigit())
+    return text[:at] + str((int(text[at]) + 5) % 10) + text[at + 1 :]
+
+
+@pytest.mark.slow
+@pytest.mark.promise("fault", "one value of dvc.lock is changed")
+@pytest.mark.parametrize("key", ["md5: ", "size: ", "nfiles: ", "--classes 0-", "learning_rate: "])
+def test_one_value_of_the_lock(copy, changed, key):
+    assert faults(copy, "lock") == ""
+    lock = (copy / "results/paper/dvc.lock").read_text("utf-8")
+    stage = lock.index("  train@mnist-0-4:")
+    changed("results/paper/dvc.lock", (lock[:stage] + flipped(lock[stage:], key)).encode())
+    assert "train@mnist-0-4" in faults(copy, "lock")
+
+
+@pytest.mark.slow
+@pytest.mark.promise("fault", "one digit of a table is changed")
+def test_one_digit_of_a_table(copy, changed):
+    table = (copy / TABLE).read_text("utf-8")
+    lines = table.splitlines()
+    last = next(i for i in reversed(range(len(table))) if table[i].isdigit())
+    changed(TABLE, (table[:last] + str((int(table[last]) + 1) % 10) + table[last + 1 :]).encode())
+    found = faults(copy, "tables")
+    assert f"{TABLE}, line {len(lines)}: committed" in found and found.count("\n") == 0
+    assert f"notebook@{NOTEBOOK}" in faults(copy, "lock")
+
+
+@pytest.mark.slow
+@pytest.mark.promise("fault", "one byte of a committed model is changed")
+def test_one_byte_of_a_model(copy, changed):
+    assert faults(copy, "models") == ""
+    content = bytearray((copy / MODEL).read_bytes())
+    content[len(content) // 2] ^= 1
+    changed(MODEL, bytes(content))
+    assert MODEL in faults(copy, "models")
+    assert "train@mnist-all" in faults(copy, "lock")
+
+
+@pytest.mark.slow
+@pytest.mark.promise("fault", "one digit of a training's numbers is changed")
+def test_one_digit_of_the_numbers_of_a_repetition(copy, changed):
+    name = "results/paper/repetitions/mnist/all/1L.csv"
+    changed(name, flipped((copy / name).read_text("utf-8"), "\n0,0.1").encode())
+    assert f"{name}: dunn is" in faults(copy, "models")
+
+
+@pytest.mark.promise("fault", "one pixel of the data is changed")
+def test_one_pixel_of_the_data(tmp_path, monkeypatch):
+    cache = shutil.copytree(datasets.fetch("mnist").parent, tmp_path / "cache")
+    monkeypatch.setenv("DCGMM_DATA", str(cache))
+    assert list(verify.faults_of_data()) == []
+    path = cache / "mnist" / "t10k-images-idx3-ubyte"
+    content = path.read_bytes()
+    path.with_suffix(".gz").write_bytes(gzip.compress(content, 1))  # from where the file comes back
+    path.write_bytes(content[:5000] + bytes([content[5000] ^ 1]) + content[5001:])
+    (found,) = verify.faults_of_data()
+    assert str(path) in found and "is damaged" in found and "SHA-256" in found
+    assert path.read_bytes() == content
+
+
+def test_numbers_of_another_processor_may_round_differently_and_words_may_not(tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("a,0.500\nb,1.0\n", "utf-8")
+    assert list(verify.compared(table, "a,0.501\nb,1.0\n", "tables", exact=False)) == []
+    assert len(list(verify.compared(table, "a,0.501\nb,1.0\n", "tables"))) == 1
+    assert len(list(verify.compared(table, "a,0.55\nc,1.0\n", "tables", exact=False))) == 2
+    assert "has 2 lines, and 1 if" in next(verify.compared(table, "a,0.500\n", "tables"))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results/paper").glob("*/*-mnist/provenance.json")))
+def test_every_table_and_figure_says_what_made_it(path):
+    noted = json.loads(path.read_text("utf-8"))
+    assert noted["command"].endswith(f":notebook@{path.parent.name}")
+    assert {"settings", "seed", "data", "code", "commit", "packages", "processor"} <= noted.keys()
+    assert noted["data"] == datasets.fingerprint("mnist") and "-dirty" not in noted["commit"]
+    assert noted["packages"].keys() == provenance.packages().keys()
