@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import pandas as pd
 
-from dcgmm import datasets, files
+from dcgmm import datasets, files, loading
 from dcgmm.experiments import memory, store
 from dcgmm.experiments.config import declared_datasets, root, settings
 from dcgmm.experiments.folders import writable
@@ -36,7 +35,7 @@ def trained(
     """
     training = Training(architecture, dataset, classes, scale, changes)
     (path,) = _find_or_train([training], repetition)
-    return keras.models.load_model(path)
+    return loading.load(path)
 
 
 def trained_models(
@@ -52,7 +51,7 @@ def trained_models(
         **changes: as in `trained`.
     """
     paths = _find_or_train([Training(spec, dataset, classes, scale, changes) for spec in architectures.values()])
-    return {name: keras.models.load_model(path) for name, path in zip(architectures, paths)}
+    return {name: loading.load(path) for name, path in zip(architectures, paths)}
 
 
 def repetitions(

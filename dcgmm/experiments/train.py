@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from sklearn.cluster import KMeans
 
-from dcgmm import datasets, files
+from dcgmm import datasets, files, loading
 from dcgmm.architectures import resolve, spec_parts
 from dcgmm.datasets import custom
 from dcgmm.experiments import fingerprint, provenance
@@ -87,7 +87,7 @@ def train_record(
             model.save(path)
         else:
             path.write_bytes(trained)
-            model = keras.models.load_model(path)
+            model = loading.load(path)
         report(" evaluation")
         notes["metrics"] = evaluate(model, x_test, y_test, record["classes"])
         if sampled:
