@@ -84,7 +84,7 @@ def execute(name, dataset, scale, parameters=None, own=False):
         with files.naming(executed):
             papermill.execute_notebook(
                 Path("notebooks", f"{name}.ipynb"),
-                half,
+                str(half).replace("{", "{{").replace("}", "}}"),  # papermill would put parameters into braces
                 parameters={**(parameters or {}), "dataset": dataset, "scale": scale},
                 cwd="notebooks",
                 kernel_name="python3",
@@ -123,9 +123,17 @@ def _files():
 def parsed_parameters(text):
     """Return parameters that are given as a JSON object, a dict."""
     parameters = json.loads(text)
-    if not isinstance(parameters, dict):
+    # A name becomes code of the notebook; values become literals.
+    if not isinstance(parameters, dict) or not all(map(str.isidentifier, parameters)):
         raise argparse.ArgumentTypeError(f'expected a JSON object such as {{"n_samples": 50}}, received {text!r}')
     return parameters
+
+
+def part_of_paths(text):
+    """Return a text that names files and folders, which must not lead out of their folder."""
+    if text in ("", ".", "..") or set(text) & set("/\\\0"):
+        raise argparse.ArgumentTypeError(f"expected a name without slashes, received {text!r}")
+    return text
 
 
 def arguments(words=None):
@@ -137,8 +145,10 @@ def arguments(words=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", nargs="?", help="a file of notebooks/, without .ipynb")
     parser.add_argument("--notebook", help="the same, in the form that DVC gives it")
-    parser.add_argument("--dataset", required=True, help="mnist, fashion_mnist or a data set of params.yaml")
-    parser.add_argument("--scale", default="quick", help="a block of params.yaml: quick or paper")
+    parser.add_argument(
+        "--dataset", required=True, type=part_of_paths, help="mnist, fashion_mnist or a data set of params.yaml"
+    )
+    parser.add_argument("--scale", default="quick", type=part_of_paths, help="a block of params.yaml: quick or paper")
     parser.add_argument("--parameters", type=parsed_parameters, help="others, as JSON: '{\"n_samples\": 50}'")
     parser.add_argument("--own", action="store_true", help="write to results/own in place of results")
     asked = vars(parser.parse_args(words))
