@@ -1,5 +1,6 @@
 """Model files that somebody has made to do harm: nothing runs, no other file is read, and the error says why."""
 
+import ast
 import io
 import json
 import os
@@ -7,6 +8,7 @@ import struct
 import sys
 import warnings
 import zipfile
+from pathlib import Path
 
 import h5py
 import keras
@@ -352,3 +354,31 @@ def test_damaged_bytes_give_a_model_or_an_error_that_names_the_file(data, place,
     result = outcome(load, path)
     assert isinstance(result, DCGMM) or (isinstance(result, ValueError) and str(path) in str(result)), result
     assert nothing_ran(place)
+
+
+PACKAGE = Path(loading.__file__).parent
+READERS_THAT_RUN_CODE = {"pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve"}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.stem)
+def test_nothing_of_the_package_reads_pickles_or_runs_text(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
+            assert not READERS_THAT_RUN_CODE & names
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in (
+                "eval",
+                "exec",
+                "compile",
+                "__import__",
+                "joblib.load",
+                "os.system",
+                "yaml.unsafe_load",
+            )
+            assert not called.endswith(".load_model") or path.stem == "loading"
+            given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            assert given.get("shell") is None and given.get("allow_pickle") in (None, "False")
+            if called == "yaml.load":
+                assert "SafeLoader" in path.read_text("utf-8")
