@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -24,7 +25,8 @@ SMALL = "F(8,8,1,1) G(4)"
 # A shell's background jobs ignore Ctrl-C, and the processes that they start would inherit this.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 MOMENTS = random.Random(0)
-ANY_MOMENT = 10 * [signal.SIGKILL, signal.SIGINT, signal.SIGTERM] if os.environ.get("DCGMM_LONG") else []
+LONG = bool(os.environ.get("DCGMM_LONG"))
+ANY_MOMENT = 10 * [signal.SIGKILL, signal.SIGINT, signal.SIGTERM] if LONG else []
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))["quick"]
 CALLS = """
 import os, pathlib, signal
@@ -193,6 +195,7 @@ def undisturbed(project):
     return expected
 
 
+@pytest.mark.promise("fault", "a training of a grid fails")
 def test_a_failed_training_stops_no_other_and_is_named(project, undisturbed):
     next(iter((project / "results" / "store").iterdir())).unlink()
     set_params(project, ["F(9,9,1,1) G(4)", SMALL])
@@ -236,7 +239,7 @@ def end_at_any_moment(folder, how):
     end(process, how)
 
 
-def test_killed_and_interrupted_grids_go_on_to_the_same_bytes(empty, undisturbed):
+def test_killed_and_interrupted_grids_go_on_to_the_same_bytes(empty, undisturbed, record_property):
     process = start(empty, "--workers=2")
     training(process)[0].kill()
     wait_for(lambda: stored(empty))
@@ -255,8 +258,12 @@ def test_killed_and_interrupted_grids_go_on_to_the_same_bytes(empty, undisturbed
         assert stored(empty).items() <= undisturbed.items()
     assert f"3 trainings, of which {len(stored(empty))} are done" in finish(start(empty))
     assert stored(empty) == undisturbed
+    record_property("promise", ("fault", "Ctrl-C during a grid", 1 + ANY_MOMENT.count(signal.SIGINT)))
+    for how, n in ((signal.SIGKILL, 2), (signal.SIGTERM, 0)):
+        record_property("promise", ("kill", f"a grid or its worker, by {how.name}", n + ANY_MOMENT.count(how)))
 
 
+@pytest.mark.promise("kill", "a worker of a Dask cluster")
 def test_a_dask_cluster_gives_the_same_bytes_and_a_lost_worker_costs_its_training_only(empty, undisturbed):
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
@@ -314,7 +321,27 @@ def start_anew(folder):
     (folder / "dvc.lock").unlink(missing_ok=True)
 
 
-def test_a_pipeline_killed_at_random_moments_completes_with_the_bytes_of_an_undisturbed_one(pipeline):
+def set_up_make(folder):
+    """Give a folder the Makefile, and this environment in place of the one that make sets up."""
+    for name in ("Makefile", "requirements.txt"):
+        shutil.copy(ROOT / name, folder)
+    programs = folder / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("python", "dvc"):
+        program = f'#!/bin/sh\nexec "{Path(sys.executable).parent / name}" "$@"\n'
+        (programs / name).write_text(program, "utf-8")
+        (programs / name).chmod(0o755)
+    (folder / ".venv" / ".ready").write_text(f"{folder}\n", "utf-8")
+
+
+def make_figures(folder):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DCGMM_TRAIN", "MAKE"))}
+    environment.pop("DCGMM_RESULTS", None)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(["make", "figures"], cwd=folder, env=environment, start_new_session=True, **pipes)
+
+
+def test_a_pipeline_stopped_at_random_moments_completes_with_the_bytes_of_an_undisturbed_one(pipeline, record_property):
     began = time.monotonic()
     process = repro(pipeline)
     output, _ = process.communicate(timeout=600)
@@ -325,18 +352,38 @@ def test_a_pipeline_killed_at_random_moments_completes_with_the_bytes_of_an_undi
     assert kinds == {"code", "data", "models", "repetitions", "metrics", "history", "notebooks", "figures", "tables"}
 
     start_anew(pipeline)
-    kills = 0
-    while kills < (30 if os.environ.get("DCGMM_LONG") else 4):
+    counts = {signal.SIGKILL: 30 if LONG else 4, signal.SIGINT: 10 if LONG else 2}
+    moments = [how for how, n in counts.items() for _ in range(n)]
+    MOMENTS.shuffle(moments)
+    while moments:
         process = repro(pipeline)
         time.sleep(MOMENTS.uniform(0, seconds / 2))
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            kills += 1
+            stop(process, moments.pop())
         else:
-            assert process.returncode == 0 and outputs(pipeline) == expected
+            output, _ = process.communicate()
+            assert process.returncode == 0, output
+            assert outputs(pipeline) == expected
             start_anew(pipeline)
-        process.communicate()
-    process = repro(pipeline)
-    output, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, output
+    record_property("promise", ("kill", "the pipeline, at a random moment", counts[signal.SIGKILL]))
+    record_property("promise", ("fault", "Ctrl-C in the pipeline, at a random moment", counts[signal.SIGINT]))
+
+    set_up_make(pipeline)
+    start = make_figures if LONG else repro
+    both = [start(pipeline) for _ in range(2)]
+    ended = [(process.communicate(timeout=900)[0], process.returncode) for process in both]
+    assert any(code == 0 for _, code in ended), ended
+    assert all(code == 0 or "is busy" in output or "Unable to acquire lock" in output for output, code in ended), ended
     assert outputs(pipeline) == expected
+    record_property("promise", ("fault", f"two `{'make figures' if LONG else 'dvc repro'}` at once", 1))
+
+
+def stop(process, how):
+    """Send a signal to a pipeline with all of its processes; after Ctrl-C, they must end by themselves."""
+    own = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    os.killpg(process.pid, how)
+    output, _ = process.communicate(timeout=60)
+    if how == signal.SIGINT and process.returncode:  # else it had just ended
+        assert re.search("KeyboardInterrupt|interrupted|failed to reproduce", output), output
+    _, going_on = psutil.wait_procs(own, timeout=60)
+    assert not going_on
