@@ -68,11 +68,12 @@ class Moments(keras.layers.Layer):
             for name, plane in zip(("means", "variances"), planes, strict=True):
                 arguments.tensor(name, plane, "(h, w)", self.plane)
         count, mean, squares = (state.numpy() for state in (self.count, self.mean, self.squares))
-        for n, batch_mean, batch_variance in zip(np.asarray(counts, "float32"), means, variances, strict=True):
-            total, shift = count + n, batch_mean - mean
-            squares = squares + (n * batch_variance + np.square(shift) * count * n / total)
-            mean = mean + shift * n / total
-            count = total
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at what is not finite
+            for n, batch_mean, batch_variance in zip(np.asarray(counts, "float32"), means, variances, strict=True):
+                total, shift = count + n, batch_mean - mean
+                squares = squares + (n * batch_variance + np.square(shift) * count * n / total)
+                mean = mean + shift * n / total
+                count = total
         for state, value in zip((self.count, self.mean, self.squares), (count, mean, squares), strict=True):
             state.assign(value)
 
@@ -132,7 +133,8 @@ class OutlierDetection:
             batch_size: images at a time; of batches it must be their size. Default 500.
 
         Raises:
-            ValueError: if the images do not fit, or `batch_size` is no positive integer.
+            ValueError: if the images do not fit, or `batch_size` is no positive integer, or if pixels are so large that
+                the variance of the log-likelihood is not finite in float32.
 
         Example:
             >>> from dcgmm import DCGMM
@@ -154,6 +156,19 @@ class OutlierDetection:
             moments.reset()
             means, variances = (tf.stack(parts).numpy() for parts in zip(*by_layer, strict=True))
             moments.update(counts, means, variances)
+        self._check_moments()
+
+    def _check_moments(self):
+        """Refuse statistics of which a mean is finite but its variance is not, and forget all of them."""
+        for layer, moments in enumerate(self.moments):
+            mean, squares = moments.mean.numpy(), moments.squares.numpy()
+            if np.isfinite(mean).all() and not np.isfinite(squares).all():
+                for each in self.moments:
+                    each.reset()
+                raise ValueError(
+                    f"x: the log-likelihoods of GMM layer {layer}, on average {mean.flat[abs(mean).argmax()]:.3g} "
+                    "nats, vary so much that their variance is not finite in float32: scale the images to [0, 1]"
+                )
 
     def inliers(self, x: Any, c: float = 1.0, layer: int | None = None, batch_size: int | None = None) -> np.ndarray:
         """Return whether each position is an inlier, L ≥ mean − c·sd over the training images (Eq. 6).

@@ -1,6 +1,8 @@
 """A plain float64 NumPy implementation of the method, written from the equations, for the tests to compare with."""
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.special import logsumexp, softmax
 
 
 def patches(x, size, strides):
@@ -30,3 +32,23 @@ def objective(scores, sigma):
             g[i, j] = np.exp(-(min(dy, side - dy) ** 2 + min(dx, side - dx) ** 2) / (2 * sigma**2))
     g /= g.sum(axis=1, keepdims=True)
     return np.mean(np.max(np.einsum("kj,...j->...k", g, scores), axis=-1))
+
+
+def log_likelihoods(layers, x, activities=None):
+    """Return each GMM layer's log-likelihood (N, h, w) in nats, from the lowest, for a chain of layers.
+
+    With `activities`, one array for each GMM layer, the layers above a GMM layer read these instead of its own.
+    """
+    x, found = np.asarray(x, "float64"), []
+    for layer in layers:
+        if layer.letter == "F":
+            x = patches(x, layer.size, layer.strides)
+        elif layer.letter == "P":
+            windows = sliding_window_view(x, layer.size, axis=(1, 2))
+            x = windows[:, :: layer.strides[0], :: layer.strides[1]].max(axis=(-2, -1))
+        else:
+            mixture = [parameter.numpy() for parameter in (layer.mu, layer.s, layer.xi)]
+            scores = np.stack([log_scores(image, *mixture) for image in x])
+            found.append(logsumexp(scores, axis=-1) - x.shape[-1] / 2 * np.log(2 * np.pi))
+            x = softmax(scores, axis=-1) if activities is None else activities[len(found) - 1].astype("float64")
+    return found
