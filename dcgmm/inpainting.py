@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from dcgmm.arguments import number, refusal, shown
 from dcgmm.layers import GMM, Window
-from dcgmm.sampling import SamplingOptions
+from dcgmm.sampling import BATCH, MAX_ELEMENTS, SamplingOptions
 from dcgmm.validation import warn
 
 
@@ -143,8 +143,16 @@ def covered_pixels(layers: Sequence[keras.layers.Layer], positions: np.ndarray) 
         >>> int(covered_pixels(load_pretrained("2L-c", "mnist").stack, positions).sum())
         64
     """
+    below = layers[: next(i for i, layer in enumerate(layers) if isinstance(layer, GMM))]
+    # A few images at a time, as in `Descent.run`: the way down holds each element as often as windows cover it.
+    elements = max([getattr(layer, "n_gathered", 1) for layer in below], default=1)
+    size = min(BATCH, max(1, MAX_ELEMENTS // elements))
+    parts = (positions[first : first + size] for first in range(0, max(1, len(positions)), size))
+    return np.concatenate([_covered(below, part) for part in parts])
+
+
+def _covered(below, positions):
     signal = tf.cast(positions, tf.float32)[..., None]
-    lowest = next(i for i, layer in enumerate(layers) if isinstance(layer, GMM))
-    for layer in reversed(layers[:lowest]):
+    for layer in reversed(below):
         signal = layer.down(tf.repeat(signal, layer.output_channels // signal.shape[-1], axis=-1))
     return np.any(signal.numpy() > 0, axis=-1)

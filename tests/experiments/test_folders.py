@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from dcgmm import experiments
-from dcgmm.experiments import config, execute, folders, memory, on_demand, own_run, report, stages, store
+from dcgmm.experiments import config, dask_workers, execute, folders, memory, on_demand, own_run, report, stages, store
 from dcgmm.experiments.on_demand import TrainingsFailed
 
 ROOT = Path(__file__).parents[2]
@@ -171,9 +171,13 @@ def test_the_memory_of_a_container_counts_without_its_cache(kind, tmp_path, monk
     monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 23 * GIB}))
     files = {limit: 3 * GIB, use: 2 * GIB, statistics: f"anon 5\n{cache} {GIB}"}
     control_groups(tmp_path, monkeypatch, line, files)
+    monkeypatch.setattr(dask_workers, "CPU_COUNT", 8)
+    monkeypatch.setattr(dask_workers, "MEMORY_LIMIT", 23 * GIB)
     assert memory.free_bytes() == 2 * GIB
+    assert [dask_workers.workers_that_fit(1, n * GIB) for n in (1, 2, 3)] == [2, 1, 1]
     control_groups(tmp_path, monkeypatch, line, {**files, limit: "max"})
     assert memory.free_bytes() == 23 * GIB
+    assert [dask_workers.workers_that_fit(1, n * GIB) for n in (1, 10, 30)] == [8, 2, 1]
 
 
 PARAMETERS = ["dataset", "scale", "seed", "instances", "known", "n_samples"]

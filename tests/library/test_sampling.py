@@ -11,8 +11,19 @@ import tensorflow as tf
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
-from dcgmm import ARCHITECTURES, DCGMM, GMM, Sharpening, datasets, load_dataset, load_pretrained, outliers, sampling
-from dcgmm.inpainting import damaged_share
+from dcgmm import (
+    ARCHITECTURES,
+    DCGMM,
+    GMM,
+    Sharpening,
+    datasets,
+    inpainting,
+    load_dataset,
+    load_pretrained,
+    outliers,
+    sampling,
+)
+from dcgmm.inpainting import covered_pixels, damaged_share
 from dcgmm.sharpening import OBJECTIVES, Ascent
 
 DRAW = """
@@ -253,6 +264,16 @@ def test_inpainting_with_a_mask_restores_the_inside_and_keeps_the_outside(model)
     np.testing.assert_array_equal(restored[:, ~mask], damaged[:, ~mask])
     mean = striped_images()[0].mean(axis=0)
     assert np.mean((restored - x)[:, mask] ** 2) < np.mean((mean - x)[:, mask] ** 2)
+
+
+def test_pixels_are_covered_by_the_windows_of_their_positions_however_many_images_there_are(monkeypatch):
+    layers, positions = DCGMM.from_spec("2L-c").stack, np.random.default_rng(0).random((7, 11, 11)) < 0.05
+    expected = np.zeros((7, 28, 28), bool)
+    for image, y, x in np.argwhere(positions):
+        expected[image, 2 * y : 2 * y + 8, 2 * x : 2 * x + 8] = True
+    for batch in (500, 3):
+        monkeypatch.setattr(inpainting, "BATCH", batch)
+        np.testing.assert_array_equal(covered_pixels(layers, positions), expected)
 
 
 def test_blind_inpainting_changes_only_what_outlier_positions_cover(model):
