@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from dcgmm import datasets, files, loading
+from dcgmm import datasets, files, saving
 from dcgmm.experiments import memory, store
 from dcgmm.experiments.config import declared_datasets, root, settings
 from dcgmm.experiments.folders import writable
@@ -35,7 +35,7 @@ def trained(
     """
     training = Training(architecture, dataset, classes, scale, changes)
     (path,) = _find_or_train([training], repetition)
-    return loading.load(path)
+    return _loaded(path)
 
 
 def trained_models(
@@ -51,7 +51,11 @@ def trained_models(
         **changes: as in `trained`.
     """
     paths = _find_or_train([Training(spec, dataset, classes, scale, changes) for spec in architectures.values()])
-    return {name: loading.load(path) for name, path in zip(architectures, paths)}
+    return {name: _loaded(path) for name, path in zip(architectures, paths)}
+
+
+def _loaded(path):
+    return saving.load_intact(path, "delete it, and the next run trains it again")
 
 
 def repetitions(

@@ -5,13 +5,16 @@ A file holds its record. Before it is used, this record is compared with the one
 
 import hashlib
 import json
+import warnings
 import zipfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import psutil
 
+from dcgmm import files
 from dcgmm.experiments.folders import collection, root
 from dcgmm.experiments.spec import Training
 
@@ -51,11 +54,23 @@ def noted_processor(path: Path) -> str | None:
 
 
 def matches(path: Path, record: dict[str, Any]) -> bool:
-    """Return whether a repetition's file exists, can be read and has this record."""
+    """Return whether a repetition's file exists, is intact and has this record; a damaged file is named."""
+    if not path.exists():
+        return False
+    about = path.stat()
+    if found := _damage(path, about.st_mtime_ns, about.st_size):
+        warnings.warn(f"{path} is damaged and is not used: {found}", stacklevel=2)
+        return False
     try:
         return read(path, "record") == record
-    except (OSError, KeyError, zipfile.BadZipFile, json.JSONDecodeError):
+    except (KeyError, json.JSONDecodeError):
         return False
+
+
+@cache
+def _damage(path, changed, size):
+    """Return `files.damage` of a file, which is read once for each time at which it was changed, and size."""
+    return files.damage(path)
 
 
 def find(training: Training, repetition: int) -> Path | None:

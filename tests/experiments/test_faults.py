@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -29,6 +30,7 @@ from dcgmm.experiments import (
     report,
     stages,
     store,
+    train,
 )
 from dcgmm.experiments.folders import NotWritable
 
@@ -79,14 +81,14 @@ def publish():
     plotting.publish(figure, a_report(), "noise", "Noise.", alt="Noise.")
 
 
-def train_and_store(monkeypatch, size=100):
+def train_and_store(monkeypatch, content=b"content"):
     """Store a repetition whose training is replaced by some bytes."""
 
     def run(function, calls, keep, *_, **__):
         failed = {}
         for name in calls:
             try:
-                keep(name, RNG.bytes(size))
+                keep(name, content)
             except OSError as error:
                 failed[name] = error
         return failed
@@ -192,9 +194,92 @@ def test_a_full_disk_is_named_by_a_figure_and_keeps_the_earlier_one(project, ful
 def test_a_full_disk_is_named_by_a_training_and_the_next_run_completes(project, full_disk, monkeypatch):
     monkeypatch.setenv("DCGMM_RESULTS", str(full_disk))
     with pytest.raises(on_demand.TrainingsFailed, match=f"1 of 1 .*\n.*make room.*{full_disk}/store/") as failed:
-        train_and_store(monkeypatch, size=10**5)
+        train_and_store(monkeypatch, RNG.bytes(10**5))
     assert not list((full_disk / "store").iterdir()), failed
     assert train_and_store(monkeypatch).exists()
+
+
+TRAINING = experiments.Training("1L", "mnist")
+
+
+def write_repetition(path):
+    """Write the file of a repetition, with a model that was never trained, and return its content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    DCGMM.from_spec("1L", (28, 28, 1)).save(path)
+    notes = {"record": TRAINING.record(), "versions": train.versions_here(), "metrics": {"dunn": 0.1}, "history": {}}
+    train.add_notes(path, notes)
+    return path.read_bytes()
+
+
+def flip_a_byte(path, member):
+    with zipfile.ZipFile(path) as archive:
+        about = archive.getinfo(member)
+    content = bytearray(path.read_bytes())
+    content[about.header_offset + 30 + len(member) + about.compress_size // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "is cut": lambda path: os.truncate(path, 1000),
+    "is empty": lambda path: os.truncate(path, 0),
+    "has a changed byte among its weights": lambda path: flip_a_byte(path, "model.weights.h5"),
+    "has a changed byte among its numbers": lambda path: flip_a_byte(path, "metrics.json"),
+}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(damage, id=how, marks=pytest.mark.promise("fault", f"a file of the store {how}"))
+        for how, damage in DAMAGES.items()
+    ],
+)
+def test_a_damaged_file_of_the_store_is_named_and_trained_again(damage, project, monkeypatch):
+    path = store.place(TRAINING.record())
+    content = write_repetition(path)
+    assert store.find(TRAINING, 0) == path
+    damage(path)
+    with pytest.warns(UserWarning, match=f"{path} is damaged and is not used"):
+        assert store.find(TRAINING, 0) is None
+    with pytest.warns(UserWarning, match=f"{path} is damaged and is not used"):
+        train_and_store(monkeypatch, content)
+    assert store.find(TRAINING, 0) == path and path.read_bytes() == content
+
+
+@pytest.mark.promise("fault", "a committed model has a changed byte, and the store has the intact one")
+def test_a_damaged_collected_model_is_named_and_the_store_is_used(project):
+    collected, stored = TRAINING.collected("models"), store.place(TRAINING.record())
+    for path in (collected, stored):
+        write_repetition(path)
+    flip_a_byte(collected, "model.weights.h5")
+    with pytest.warns(UserWarning, match=f"{collected} is damaged and is not used"):
+        assert store.find(TRAINING, 0) == stored
+
+
+@pytest.mark.promise("fault", "a folder has the name of a file of the store")
+def test_a_folder_in_place_of_a_file_of_the_store_is_named(project, monkeypatch):
+    path = store.place(TRAINING.record())
+    path.mkdir(parents=True)
+    with (
+        pytest.warns(UserWarning, match=f"{path} is damaged"),
+        pytest.raises(on_demand.TrainingsFailed, match=f"{path}"),
+    ):
+        train_and_store(monkeypatch)
+
+
+@pytest.mark.promise("fault", "a file of the store has weights that are not finite")
+def test_weights_that_are_not_finite_are_never_used(project):
+    path = store.place(TRAINING.record())
+    write_repetition(path)
+    model = experiments.trained("1L", "mnist")
+    weights = model.gmm_layers[0].get_weights()
+    weights[0].flat[0] = np.nan
+    model.gmm_layers[0].set_weights(weights)
+    notes = {name: store.read(path, name) for name in ("record", "versions", "metrics", "history")}
+    model.save(path)
+    train.add_notes(path, notes)
+    with pytest.raises(ValueError, match=f"{path} is damaged: it has weights that are not finite; delete it, and"):
+        experiments.trained("1L", "mnist")
 
 
 @pytest.mark.promise("fault", "the results are read-only")
