@@ -116,8 +116,11 @@ def _cluster_client(scheduler, progress):
     """Connect to a Dask scheduler, and say from time to time if it has no workers."""
     try:
         client = Client(scheduler)
-    except (OSError, ValueError) as error:
-        raise ConnectionError(f"no Dask scheduler answers at {scheduler!r}: {error}") from error
+    except (OSError, ValueError, TypeError, RuntimeError) as error:  # the last two: of a configuration of TLS
+        raise ConnectionError(
+            f"no Dask scheduler answers at {scheduler!r}: {error}. If it uses TLS, its address begins with tls://, and "
+            "DASK_CONFIG names a file with your certificates, see docs/cluster.md"
+        ) from error
     ended = threading.Event()
     watch = threading.Thread(target=_name_lack_of_workers, args=(client, scheduler, progress, ended), daemon=True)
     with client:
