@@ -149,6 +149,19 @@ def test_a_repetition_with_other_parameters_is_never_reused(project, train):
     assert store.read(fast, "record")["learning_rate"] == 0.05
 
 
+@pytest.mark.promise("fault", "a training of the pipeline diverges")
+def test_a_training_that_diverges_is_named_and_nothing_of_it_is_stored(project, train):
+    train()
+    before = contents(project / "results")
+    set_params(project, epochs=1, learning_rate=1000.0)
+    try:
+        with pytest.raises(on_demand.TrainingsFailed, match=r"2 of 2 .*\n.*TrainingDiverged: .*in epoch 1, at step 2"):
+            train()
+    finally:
+        set_params(project, epochs=1)
+    assert contents(project / "results") == before
+
+
 def test_a_notebook_trains_what_is_missing_and_executes_to_the_same_bytes(project):
     def execute():
         run(
