@@ -3,12 +3,16 @@
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -274,6 +278,71 @@ def test_a_dask_cluster_gives_the_same_bytes_and_a_lost_worker_costs_its_trainin
         output = finish(process)
         assert memory(other), "the other worker's process went on"
     assert output.count("done: F-8-8-1-1-G-4 mine all") == 3
+    assert stored(empty) == undisturbed
+
+
+@contextmanager
+def running(command, log):
+    """Run one of the guide's commands, which ends with the test."""
+    words = [sys.executable, "-m", "distributed.cli.dask_" + command[1], *command[2:]]
+    with log.open("w") as file, subprocess.Popen(words, stdout=file, stderr=file, start_new_session=True) as process:
+        try:
+            yield process
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def tls(tmp_path, monkeypatch):
+    """The guide's cluster with TLS, on this machine: its address, its certificates and the log of its scheduler."""
+    guide = (ROOT / "docs" / "cluster.md").read_text("utf-8")
+    texts = [textwrap.dedent(block) for block in re.findall(r"(?:^ {4}.*\n)+", guide, re.MULTILINE)]
+    make = next(text for text in texts if "openssl" in text).replace("/shared/tls", f"{tmp_path}/tls")
+    subprocess.run(["sh", "-e", "-c", make], check=True, capture_output=True)
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    address = f"tls://127.0.0.1:{port}"
+    lines = (
+        next(text for text in texts if "--protocol tls" in text).replace("tls://machine-1:8786", address).splitlines()
+    )
+    scheduler, worker = (shlex.split(line, comments=True) for line in lines if line.startswith("dask "))
+    worker[worker.index("--nworkers") + 1] = "1"
+    with monkeypatch.context() as patch:
+        patch.setenv("DASK_CONFIG", str(tmp_path / "tls" / "dask.yaml"))
+        logs = tmp_path / "scheduler", tmp_path / "worker"
+        with running([*scheduler, "--host", "127.0.0.1", "--port", str(port)], logs[0]), running(worker, logs[1]):
+            wait_for(lambda: "Registered to" in logs[1].read_text("utf-8"))
+            yield address, tmp_path / "tls"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl")
+@pytest.mark.promise("bad input", "a client of a Dask scheduler that has no certificate, or a foreign one", 3)
+def test_a_cluster_with_tls_trains_and_refuses_who_has_no_certificate(empty, undisturbed, tls, tmp_path, monkeypatch):
+    address, folder = tls
+    assert folder.stat().st_mode & 0o077 == 0
+    foreign = tmp_path / "foreign.pem", tmp_path / "foreign-key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:3072", "-nodes", "-subj", "/CN=authority",
+         "-out", foreign[0], "-keyout", foreign[1]], check=True, capture_output=True,
+    )  # fmt: skip
+    client = {"cert": str(foreign[0]), "key": str(foreign[1])}
+    certificates = {"distributed": {"comm": {"tls": {"ca-file": str(folder / "ca.pem"), "client": client}}}}
+    (tmp_path / "foreign.yaml").write_text(yaml.safe_dump(certificates), "utf-8")
+    strangers = []
+    # A process for each, because Dask can hang in a process whose clients could not connect.
+    for asked, config in [(address.replace("tls", "tcp"), "none"), (address, "none"), (address, "foreign.yaml")]:
+        monkeypatch.setenv("DASK_CONFIG", str(tmp_path / config))
+        strangers.append(start(empty, f"--scheduler={asked}"))
+    for process in strangers:
+        assert "no Dask scheduler answers at" in finish(process, code=1)
+    assert not stored(empty)
+
+    monkeypatch.setenv("DASK_CONFIG", str(folder / "dask.yaml"))
+    (empty / "results" / "store").mkdir(parents=True, exist_ok=True)
+    for name in list(undisturbed)[1:]:  # to make one training of three takes a third of the time
+        (empty / "results" / "store" / name).write_bytes(undisturbed[name])
+    assert "3 trainings, of which 2 are done" in finish(start(empty, f"--scheduler={address}"))
     assert stored(empty) == undisturbed
 
 
