@@ -128,12 +128,12 @@ loaders = {
     "NpzFile of one pair": lambda n: datasets.NpzFile(folder / f"pair{n}.npz").load(),
     "ImageFolder": lambda n: datasets.ImageFolder(folder / f"images{n}").load(),
 }
-for n in (30, 3000):
+for n in (30, 2000):
     arrays(n)
-held = {"load_dataset": 4 * 70_000 * 784, "ImageFolder": 4 * 1500 * 128**2}
+held = {"load_dataset": 4 * 70_000 * 784, "ImageFolder": 4 * 1000 * 128**2}
 for name, load in loaders.items():
     load(30)
-    found[name] = (peak(load, 3000) - 64 * 2**20) / held.get(name, 4 * 3000 * 128**2)
+    found[name] = (peak(load, 2000) - 64 * 2**20) / held.get(name, 4 * 2000 * 128**2)
 print(json.dumps(found))
 """
 
@@ -175,10 +175,9 @@ def batches(n):
 model = DCGMM.from_spec("F(7,7,7,7) G(4) F(4,4,1,1) G(4)", (28, 28, 1))
 model.compile()
 peaks = {}
-for method in ("fit", "evaluate", "score_samples", "calibrate"):
-    options = {"fit": {"epochs": 1, "verbose": 0}, "evaluate": {"verbose": 0}}.get(method, {})
+for method, options in {"fit": {"epochs": 1, "verbose": 0}, "score_samples": {}}.items():
     peaks[method] = []
-    for n in (200, 2000):
+    for n in (50, 500):
         getattr(model, method)(batches(n), **options)
         peaks[method].append(peak())
 print(json.dumps(peaks))
@@ -189,6 +188,6 @@ print(json.dumps(peaks))
 @needs_peak
 def test_ten_times_the_images_of_a_stream_take_the_same_memory():
     done = subprocess.run([sys.executable, "-c", STREAMED], capture_output=True, text=True, check=True)
-    held = 180_000 * 784 * 4 / 2**20  # MB that the additional images would take
+    held = 45_000 * 784 * 4 / 2**20  # MB that the additional images would take
     for method, (few, many) in json.loads(done.stdout.splitlines()[-1]).items():
-        assert many < 1.03 * few and many - few < held / 20, (method, few, many)
+        assert many < 1.03 * few and many - few < held / 5, (method, few, many)
