@@ -76,7 +76,7 @@ def test_a_method_holds_its_images_once_beside_the_caller_s_array(method, option
     assert json.loads(done.stdout) < 1.6  # what remains is for mini-batches, whatever the number of images
 
 
-# The peaks that docs/data.md states, as what is held in times the images (4 bytes a value) beside the caller's array.
+# The peaks that docs/data.md states, in times the images (4 bytes a value), beside the caller's array and 64 MB.
 STATED = {"sample": 2, "variants": 3, "inpaint": 5, "inpaint with a mask": 5}
 CALLS = """
 import json, sys
@@ -85,7 +85,7 @@ import numpy as np
 from PIL import Image
 from dcgmm import DCGMM, datasets, load_dataset
 
-folder, n = Path(sys.argv[1]), 20_000
+folder, n, buffers = Path(sys.argv[1]), 30_000, 64 * 2**20
 
 def status(key):
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -95,7 +95,7 @@ def peak(call, *arguments):
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = status("VmRSS")
     call(*arguments)
-    return status("VmHWM") - before
+    return status("VmHWM") - before - buffers
 
 rng, mask = np.random.default_rng(0), np.zeros((28, 28), bool)
 mask[:7] = True
@@ -133,7 +133,7 @@ for n in (30, 2000):
 held = {"load_dataset": 4 * 70_000 * 784, "ImageFolder": 4 * 1000 * 128**2}
 for name, load in loaders.items():
     load(30)
-    found[name] = (peak(load, 2000) - 64 * 2**20) / held.get(name, 4 * 2000 * 128**2)
+    found[name] = peak(load, 2000) / held.get(name, 4 * 2000 * 128**2)
 print(json.dumps(found))
 """
 
@@ -149,7 +149,7 @@ def peaks(tmp_path_factory):
 @needs_peak
 @pytest.mark.parametrize("name", STATED)
 def test_what_makes_images_holds_what_is_stated(peaks, name):
-    assert peaks[name] < STATED[name] + 0.3
+    assert peaks[name] < STATED[name]
 
 
 @pytest.mark.slow
