@@ -25,6 +25,9 @@ MODULES = sorted(
 )
 
 
+PROMISED = ("fault", "bad input", "kill", "bytes compared")
+
+
 def read_figure(path):
     """Return a figure's file, name, alternative text and the first sentence of its caption, from the text beside it."""
     alt, caption = re.fullmatch(r"!\[(.*)\]\(.*\)\n\n(.*)\n", path.read_text("utf-8"), re.DOTALL).groups()
@@ -138,8 +141,9 @@ def fill_in(app, page, source):
     environment.filters["quoted"] = quoted
     environment.filters["table"] = lambda frame: f"{frame.round(3).to_markdown(index=False)}\n\n*Made by* `make bench`."
     measured = {path.stem: pd.read_csv(path) for path in (ROOT / "results").glob("bench*.csv")}
-    promises = pd.DataFrame(json.loads((ROOT / "results" / "promises.json").read_text("utf-8")))
-    environment.filters["counted"] = lambda kind: counted(promises[promises.kind == kind])
+    counts = json.loads((ROOT / "results" / "promises.json").read_text("utf-8"))
+    promises = pd.DataFrame(counts["counts"])
+    environment.filters["counted"] = lambda kind: counted(promises[promises.kind == kind], counts["command"])
     source[0] = environment.from_string(source[0]).render(
         notebooks=app.notebooks,
         datasets=TITLES,
@@ -147,14 +151,15 @@ def fill_in(app, page, source):
         modules=MODULES,
         dcgmm=dcgmm,
         measured=measured,
-        promises=promises.groupby("kind")[["kept", "broken"]].sum().T.to_dict(),
+        promises=promises.groupby("kind")[["kept", "broken"]].sum().reindex(PROMISED, fill_value=0).T.to_dict(),
+        promises_made_by=counts["command"],
     )
 
 
-def counted(promises):
+def counted(promises, command):
     """Return a table of what the tests have counted of one kind."""
     table = promises.rename(columns={"what": "what was tried", "kept": "as promised", "broken": "not as promised"})
-    return f"{table.drop(columns='kind').to_markdown(index=False)}\n\n*Made by* `make test-long`."
+    return f"{table.drop(columns='kind').to_markdown(index=False)}\n\n*Made by* `{command}`."
 
 
 def show_constructor(app, what, name, obj, options, signature, returned):

@@ -46,7 +46,9 @@ def pytest_terminal_summary(terminalreporter):
         for kind, what in found
     ]
     if path := os.environ.get("DCGMM_PROMISES"):
-        Path(path).write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        command = "make test-long" if os.environ.get("DCGMM_LONG") else "make test"
+        text = json.dumps({"command": command, "counts": rows}, indent=1, ensure_ascii=False)
+        Path(path).write_text(text + "\n", encoding="utf-8")
 
 
 def pytest_sessionfinish(session):

@@ -110,6 +110,14 @@ def test_every_notebook_has_a_page_and_its_figures_an_anchor(site, pages):
         page = pages[site / "notebooks" / f"{path.stem}.html"]
         assert {figure.stem for figure in RESULTS.glob(f"figures/{path.stem}/*.png")} <= page.ids
         assert sum(url.endswith(".ipynb") for url in page.links) >= 2, "its source and the executed notebook"
+        assert f":notebook@{path.stem}" in page.path.read_text("utf-8"), "the command that makes its tables and figures"
+
+
+def test_every_page_with_measured_tables_names_the_command_that_makes_them(pages):
+    for page in pages.values():
+        text = page.path.read_text("utf-8")
+        if page.path.stem in ("index", "scaling", "promises"):
+            assert re.search(r">make</span> <span|>make (bench|paper|test|test-long)<", text), page.path.name
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from dcgmm.experiments.train import fit_record, train_record, versions_here
 ROOT = Path(__file__).parents[2]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))["quick"]
 IMAGES = 5000
+LONG = bool(os.environ.get("DCGMM_LONG"))
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +180,31 @@ def test_a_notebook_trains_what_is_missing_and_executes_to_the_same_bytes(projec
     assert made >= expected | {"notebooks/02-interpretability-mnist.ipynb", "tables/02-interpretability-mnist/C10.json"}
     cells = json.loads(first[Path("quick/notebooks/02-interpretability-mnist.ipynb")])["cells"]
     assert any("injected-parameters" in cell["metadata"].get("tags", []) for cell in cells)
+
+
+# Every notebook, in the long tests alone.
+REPEATED = sorted(p.stem for p in (ROOT / "notebooks").glob("*.ipynb")) if LONG else []
+
+
+@pytest.mark.slow
+def test_a_project_at_another_place_makes_the_same_bytes(tmp_path, record_property):
+    made = []
+    for place in ("a", "another place/of a long name"):
+        folder = tmp_path / place
+        shutil.copytree(ROOT / "notebooks", folder / "notebooks")
+        shutil.copy(ROOT / "dvc.yaml", folder)
+        (folder / "results").mkdir()
+        shutil.copy(ROOT / "results" / "bench.csv", folder / "results")
+        set_params(folder, epochs=1, images=500, architectures=["2L-c", "1L"] if LONG else ["1L"])
+        run(folder, "train", "--dataset=mnist", "--classes=0-4")
+        for name in REPEATED:
+            run(folder, name, "--dataset=mnist", program=("-P", ROOT / "dcgmm" / "experiments" / "execute.py"))
+        made.append(contents(folder / "results"))
+    assert made[0] == made[1]
+    kinds = {"keras": "models", "ipynb": "executed notebooks", "csv": "tables", "png": "figures", "pdf": "figures"}
+    for kind, what in kinds.items():
+        if n := sum(path.suffix == f".{kind}" for path in made[0]):
+            record_property("promise", ("bytes compared", f"{what} (.{kind}) of two projects at different places", n))
 
 
 def test_the_two_scales_have_the_same_stages_and_plots():
