@@ -434,9 +434,7 @@ def test_a_pipeline_stopped_at_random_moments_completes_with_the_bytes_of_an_und
             assert process.returncode == 0, output
             assert outputs(pipeline) == expected
             start_anew(pipeline)
-    record_property(
-        "promise", ("bytes compared", "files of a stopped pipeline with undisturbed ones", len(expected))
-    )
+    record_property("promise", ("bytes compared", "files of a stopped pipeline with undisturbed ones", len(expected)))
     record_property("promise", ("kill", "the pipeline, at a random moment", counts[signal.SIGKILL]))
     record_property("promise", ("fault", "Ctrl-C in the pipeline, at a random moment", counts[signal.SIGINT]))
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from html import unescape
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -110,7 +111,8 @@ def test_every_notebook_has_a_page_and_its_figures_an_anchor(site, pages):
         page = pages[site / "notebooks" / f"{path.stem}.html"]
         assert {figure.stem for figure in RESULTS.glob(f"figures/{path.stem}/*.png")} <= page.ids
         assert sum(url.endswith(".ipynb") for url in page.links) >= 2, "its source and the executed notebook"
-        assert f":notebook@{path.stem}" in page.path.read_text("utf-8"), "the command that makes its tables and figures"
+        text = unescape(page.path.read_text("utf-8"))
+        assert f":notebook@{path.stem}" in text, "the command that makes its tables and figures"
 
 
 def test_every_page_with_measured_tables_names_the_command_that_makes_them(pages):
