@@ -34,7 +34,7 @@ def copy(tmp_path_factory):
     return folder
 
 
-def faults(copy, part, **environment):
+def faults(copy, part):
     """Return the faults of a part of the results of a copy, found by a process in it."""
     calls = {
         "lock": "verify.faults_of_lock(collection() / 'paper')",
@@ -53,7 +53,8 @@ if __name__ == "__main__":
 """
     script = copy / "part.py"
     script.write_text(code, "utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(copy), **environment}
+    own = {name: value for name, value in os.environ.items() if name not in ("DCGMM_RESULTS", "DCGMM_TRAIN")}
+    environment = {**own, "PYTHONPATH": str(copy)}
     run = subprocess.run([sys.executable, script], cwd=copy, env=environment, capture_output=True, text=True)
     script.unlink()
     assert run.returncode == 0, run.stderr[-3000:]
