@@ -88,7 +88,7 @@ test-long: test ## The same with FashionMNIST's notebooks, and the fault and kil
 same-numbers: $(READY) ## Declare that the code you changed gives the same numbers, bit by bit, so that nothing is trained again
 	.venv/bin/python -m dcgmm.experiments same-numbers "--commit=$$CHOSEN_COMMIT"
 
-verify: $(READY) ## Check the committed results: data, lock, models and tables, each against what is made again (20 minutes)
+verify: $(READY) ## Check the committed results: data, lock, models and tables, each against what is made again
 	$(RUN) .venv/bin/python -m dcgmm.experiments verify
 
 bench: $(READY) ## Measure training, sampling and sharpening on this machine, against targets, into results/bench.csv

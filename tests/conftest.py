@@ -1,6 +1,7 @@
 import json
 import os
 import resource
+import shlex
 import shutil
 import subprocess
 from collections import Counter
@@ -46,7 +47,8 @@ def pytest_terminal_summary(terminalreporter):
         for kind, what in found
     ]
     if path := os.environ.get("DCGMM_PROMISES"):
-        command = "make test-long" if os.environ.get("DCGMM_LONG") else "make test"
+        words = shlex.join(map(str, terminalreporter.config.invocation_params.args))
+        command = "make test-long" if os.environ.get("DCGMM_LONG") else f"pytest {words}"
         text = json.dumps({"command": command, "counts": rows}, indent=1, ensure_ascii=False)
         Path(path).write_text(text + "\n", encoding="utf-8")
 

@@ -22,7 +22,7 @@ from dcgmm.experiments.spec import Training
 from dcgmm.experiments.train import train_record, versions_here
 
 NUMBER = re.compile(r"[-−]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
-# Another kind of processor rounds differently, and training-free numbers then differ by less than this.
+# Another kind of processor rounds differently. This relative difference is a choice: two kinds were not compared yet.
 TOLERANCE = 0.02
 
 
