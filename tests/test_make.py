@@ -7,14 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import local_server
 import psutil
 import pytest
 import uv
@@ -216,31 +215,19 @@ def database(vulnerable):
     """A database of vulnerabilities as that of osv.dev, here; yields its URL and what it is asked."""
     asked = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(local_server.Handler):
         def do_POST(self):
             queries = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["queries"]
             asked.extend(query["package"]["name"] for query in queries)
             found = {"vulns": [{"id": DATABASE["id"], "modified": DATABASE["modified"]}]}
-            self.answer({"results": [found if query["package"]["name"] in vulnerable else {} for query in queries]})
+            results = [found if query["package"]["name"] in vulnerable else {} for query in queries]
+            self.answer(json.dumps({"results": results}).encode())
 
         def do_GET(self):
-            self.answer(DATABASE)
+            self.answer(json.dumps(DATABASE).encode())
 
-        def answer(self, content):
-            body = json.dumps(content).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/", asked
-        server.shutdown()
+    with local_server.serving(Handler) as url:
+        yield url, asked
 
 
 def audit(project, url):

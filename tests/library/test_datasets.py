@@ -12,9 +12,9 @@ import tarfile
 import threading
 from contextlib import contextmanager
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import local_server
 import numpy as np
 import pytest
 
@@ -89,22 +89,14 @@ def web_mirror(answer):
     """
     log = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(local_server.Handler):
         def do_GET(self):
             log.append(self.path.removeprefix("/data/"))
             status, body, length = (*answer(log[-1]), None)[:3]
-            self.send_response(status)
-            self.send_header("Content-Length", str(length or len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(body, status, length)
 
-        def log_message(self, *args):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/data/", log
-        server.shutdown()
+    with local_server.serving(Handler) as url:
+        yield f"{url}data/", log
 
 
 def serve_gzipped(file):
