@@ -241,7 +241,7 @@ class TrainingLoop(keras.Model):
         if not self.optimizer.built:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
-        self._watch.begin(largest_pixel, int(tf.identity(self.optimizer.iterations)))
+        self._watch.begin(self, largest_pixel)
 
     def _warn_of_the_end(self):
         """Warn of a training that a callback has stopped before its annealing had ended."""
@@ -376,7 +376,7 @@ class TrainingLoop(keras.Model):
                 moments.reset()
         if not self._watch.begun:
             self._begin_watch(0.0)
-        self._watch.widen(batch[0])
+        self._watch.widen(float(largest_magnitude(batch[0])))
         self._watch.remember(self)
         numbers = super().train_on_batch(*batch, return_dict=return_dict)
         self._watch.check(self)
@@ -447,9 +447,7 @@ class TrainingLoop(keras.Model):
         self.optimizer.apply_gradients(zip(scaled, variables, strict=True))
         if self._n_devices > 1:
             objectives = tf.distribute.get_replica_context().all_reduce("mean", objectives)
-        if not self._complete:
-            self._watch.widen(x)
-        self._watch.look(objectives, cross_entropy, step)
+        self._watch.note(objectives, cross_entropy, 0.0 if self._complete else largest_magnitude(x), step)
         for annealing, objective, gate in zip(self.annealings, objectives, self._start_gates, strict=True):
             annealing.update(objective, gate if self.start_delay else 1)
         likelihoods = [o + layer.log_normaliser for o, layer in zip(objectives, self.gmm_layers, strict=True)]

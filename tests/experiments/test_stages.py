@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from dcgmm import datasets, experiments
-from dcgmm.experiments import config, dask_workers, fingerprint, on_demand, stages, store
+from dcgmm.experiments import config, dask_workers, fingerprint, on_demand, stages, store, verify
 from dcgmm.experiments import train as train_module
 from dcgmm.experiments.train import fit_record, train_record, versions_here
 
@@ -156,7 +156,7 @@ def test_a_training_that_diverges_is_named_and_nothing_of_it_is_stored(project, 
     before = contents(project / "results")
     set_params(project, epochs=1, learning_rate=1000.0)
     try:
-        with pytest.raises(on_demand.TrainingsFailed, match=r"2 of 2 .*\n.*TrainingDiverged: .*in epoch 1, at step 2"):
+        with pytest.raises(on_demand.TrainingsFailed, match=r"2 of 2 .*\n.*TrainingDiverged: .* epoch 1, at step [23]"):
             train()
     finally:
         set_params(project, epochs=1)
@@ -219,11 +219,7 @@ def test_the_two_scales_have_the_same_stages_and_plots():
 
 
 def test_the_committed_results_are_those_of_this_code():
-    status = subprocess.run(
-        [sys.executable, "-m", "dvc", "status", "results/paper/dvc.yaml"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert status.returncode == 0, status.stderr
-    assert "up to date" in status.stdout, status.stdout
+    assert list(verify.faults_of_lock(ROOT / "results" / "paper")) == []
 
 
 def test_an_ablation_is_trained_on_the_classes_that_it_names(monkeypatch):
