@@ -159,6 +159,12 @@ def of_notebooks(package: Path = PACKAGE) -> dict[str, str]:
     return {"notebooks": _hash(NOTEBOOKS, package)}
 
 
+def files_of_the_stage() -> dict[str, str]:
+    """Return what the stage `code` writes: the names of its files, and their texts."""
+    keys = {"training.json": all_keys(), "notebooks.json": {"code": of_notebooks()["notebooks"]}}
+    return {name: json.dumps(own, indent=1) + "\n" for name, own in keys.items()}
+
+
 def declare(keys: dict[str, str], unchanged: Iterable[str]) -> list[str]:
     """Note in equivalent_fingerprints.txt that this code gives the same weights or numbers as other code.
 
@@ -219,8 +225,5 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path, help="where to write training.json and notebooks.json")
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
-    for name, keys in {
-        "training": all_keys(),
-        "notebooks": {"code": of_notebooks()["notebooks"]},
-    }.items():
-        (folder / f"{name}.json").write_text(json.dumps(keys, indent=1) + "\n", encoding="utf-8")
+    for name, text in files_of_the_stage().items():
+        (folder / name).write_text(text, encoding="utf-8")

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from dcgmm import datasets
-from dcgmm.experiments import dask_workers, provenance, stages, store, yaml_file
+from dcgmm.experiments import dask_workers, fingerprint, provenance, stages, store, yaml_file
 from dcgmm.experiments.folders import collection, root
 from dcgmm.experiments.report import PROVENANCE
 from dcgmm.experiments.spec import Training
@@ -24,6 +24,8 @@ from dcgmm.experiments.train import train_record, versions_here
 NUMBER = re.compile(r"[-−]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 # Another kind of processor rounds differently. This relative difference is a choice: two kinds were not compared yet.
 TOLERANCE = 0.02
+# These stages depend on source files with all their comments. So the files that they write are compared instead.
+FROM_SOURCES = ("data", "code")
 
 
 class ResultsDiffer(RuntimeError):
@@ -81,7 +83,8 @@ def faults_of_data() -> Iterator[str]:
 def faults_of_lock(folder: Path) -> Iterator[str]:
     """Yield where the dvc.lock of a scale's folder does not agree with the files, commands and parameters.
 
-    DVC compares hashes, commands and parameters. It does not compare the sizes and numbers of files.
+    DVC compares hashes, commands and parameters. It does not compare the sizes and numbers of files. A changed comment
+    in the sources is no fault.
     """
     pipeline = str((folder / "dvc.yaml").relative_to(root()))
     try:
@@ -91,14 +94,21 @@ def faults_of_lock(folder: Path) -> Iterator[str]:
         yield f"lock: dvc cannot read {pipeline} and its lock: {error.stderr.strip()}"
         return
     for stage, changes in changed.items():
+        if stage.rpartition(":")[2] in FROM_SOURCES:
+            changes = [change for change in changes if change.keys() != {"changed deps"}]
         yield from (f"lock: {stage}: {json.dumps(change, ensure_ascii=False)}" for change in changes)
     lock = yaml_file.parse((folder / "dvc.lock").read_bytes(), "dvc.lock")
     for stage, noted in lock["stages"].items():
         if f"{pipeline}:{stage}" not in listed:
             yield f"lock: {pipeline} has no stage {stage}"
             continue
-        for entry in (*noted.get("deps", ()), *noted.get("outs", ())):
+        deps = () if stage in FROM_SOURCES else noted.get("deps", ())
+        for entry in (*deps, *noted.get("outs", ())):
             yield from _faults_of_entry(stage, entry)
+    here = {f"code/{name}": text for name, text in fingerprint.files_of_the_stage().items()}
+    here |= {f"data/{name}.sha256": datasets.fingerprint(name) + "\n" for name in datasets.DATASETS}
+    for name, text in here.items():
+        yield from compared(folder / name, text, "lock")
 
 
 def _dvc(*words):

@@ -94,6 +94,16 @@ def test_one_value_of_the_lock(copy, changed, key):
 
 
 @pytest.mark.slow
+def test_a_line_of_the_code_is_a_fault_and_a_comment_is_none(copy, changed):
+    name = "dcgmm/experiments/spec.py"
+    source = (copy / name).read_bytes()
+    changed(name, source + b"# a comment\n")
+    assert faults(copy, "lock") == ""
+    (copy / name).write_bytes(source + b"SECONDS = 1\n")
+    assert "lock: results/paper/code/notebooks.json, line 2: committed" in faults(copy, "lock")
+
+
+@pytest.mark.slow
 @pytest.mark.promise("fault", "one digit of a table is changed")
 def test_one_digit_of_a_table(copy, changed):
     table = (copy / TABLE).read_text("utf-8")
