@@ -201,7 +201,7 @@ def publish(figure: plt.Figure, report: Report, name: str, caption: str, alt: st
         alt: a description of the figure, for readers who cannot see it.
         models: the name of the models in the caption. Default: the report's `instance`.
     """
-    path = report.folder("figures") / name
+    path = report.path("figures", name)
     # Compute the layout once, because computing it for each file would take twice the time.
     figure.draw_without_rendering()
     figure.set_layout_engine(None)

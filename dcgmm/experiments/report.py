@@ -1,6 +1,7 @@
 """The results of a notebook: the folders of its figures and tables, the provenance of both, and its verdicts."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -11,10 +12,11 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from dcgmm import datasets, files
+from dcgmm.arguments import refusal
 from dcgmm.experiments import fingerprint, provenance
 from dcgmm.experiments.claims import CLAIMS, verdict
 from dcgmm.experiments.config import declared_datasets, settings
-from dcgmm.experiments.folders import check_checkout, results, root, writable
+from dcgmm.experiments.folders import check_checkout, collection, results, root, writable
 from dcgmm.experiments.spec import IMAGES_OF_MNIST
 
 PROVENANCE = "provenance.json"
@@ -61,10 +63,23 @@ class Report:
             files.write(path, note)
         return folder
 
+    def path(self, kind: str, name: str) -> Path:
+        """Return the path of one of this notebook's "figures" or "tables", without suffix.
+
+        Raises:
+            ValueError: if the name has other characters than letters, digits, `_` and `-`: a path could leave the
+                folder.
+        """
+        if not isinstance(name, str) or not re.fullmatch(r"\w[\w-]*", name):
+            raise refusal(f"the name of a file in {kind}", "made of letters, digits, _ and -", name)
+        return self.folder(kind) / name
+
     @property
     def origin(self) -> dict[str, Any]:
         """What made this notebook's results: command, settings, seed, data, code, packages and processor."""
-        pipeline = {"quick": "dvc.yaml", "paper": "results/paper/dvc.yaml"}.get(self.scale)
+        pipelines = {"quick": "dvc.yaml", "paper": "results/paper/dvc.yaml"}
+        # A notebook that is run by hand writes to another folder than the pipeline.
+        pipeline = pipelines.get(self.scale) if results(self.scale) == collection() / self.scale else None
         stage = f"notebook@{self.notebook}-{self.dataset}"
         run = f"make experiment NOTEBOOK={self.notebook} DATASET={self.dataset} SCALE={self.scale}"
         return {
@@ -83,8 +98,9 @@ class Report:
 
     def save_table(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
         """Write a DataFrame as CSV and Markdown, and return it."""
-        files.write(self.folder("tables") / f"{name}.csv", table.to_csv(lineterminator="\n"))
-        files.write(self.folder("tables") / f"{name}.md", table.to_markdown() + "\n")
+        path = self.path("tables", name)
+        files.write(path.with_suffix(".csv"), table.to_csv(lineterminator="\n"))
+        files.write(path.with_suffix(".md"), table.to_markdown() + "\n")
         return table
 
     @property
@@ -142,4 +158,4 @@ def finding(report: Report, statement: str, numbers: str) -> None:
 
 def _save(report, name, content):
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    files.write(report.folder("tables") / f"{name}.json", text)
+    files.write(report.path("tables", name).with_suffix(".json"), text)

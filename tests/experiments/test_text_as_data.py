@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from papermill.translators import PythonTranslator
 
 from dcgmm.experiments import config, execute, own_run, store, yaml_file
+from dcgmm.experiments.report import Report
 from dcgmm.experiments.spec import Training
 
 ROOT = Path(__file__).parents[2]
@@ -161,3 +162,15 @@ def test_an_executed_notebook_receives_texts_as_they_are(project):
     executed = nbformat.read(results / "quick" / "notebooks" / "small-it's {x}; $(touch ran).ipynb", as_version=4)
     assert executed.cells[-1].outputs[0].text == ascii(text) + "\n"
     assert not list(project.rglob("ran"))
+
+
+@pytest.mark.parametrize("name", [*INERT, "", "a.b", "a/b", None])
+def test_the_name_of_a_figure_or_table_stays_in_its_folder(project, name):
+    with pytest.raises(ValueError, match="the name of a file in figures must be made of letters"):
+        Report("small", "mnist", "quick", 0).path("figures", name)
+
+
+def test_a_notebook_that_is_run_by_hand_names_another_command_than_the_pipeline(project, monkeypatch):
+    assert Report("small", "mnist", "quick", 0).origin["command"].startswith("make experiment NOTEBOOK=small")
+    monkeypatch.setenv("DCGMM_RESULTS", str(project / "results"))
+    assert Report("small", "mnist", "quick", 0).origin["command"].startswith("dvc repro --single-item dvc.yaml:")
