@@ -421,7 +421,7 @@ def test_a_pipeline_stopped_at_random_moments_completes_with_the_bytes_of_an_und
     assert kinds == {"code", "data", "models", "repetitions", "metrics", "history", "notebooks", "figures", "tables"}
 
     start_anew(pipeline)
-    counts = {signal.SIGKILL: 30 if LONG else 4, signal.SIGINT: 10 if LONG else 2}
+    counts = {signal.SIGKILL: 30 if LONG else 2, signal.SIGINT: 10 if LONG else 1}
     moments = [how for how, n in counts.items() for _ in range(n)]
     MOMENTS.shuffle(moments)
     while moments:
