@@ -238,6 +238,9 @@ def compared(path: Path, made: str, part: str, exact: bool = True) -> Iterator[s
         part: the first word of each message.
         exact: whether every digit must agree. Otherwise numbers may differ by `TOLERANCE`. Default True.
     """
+    if not path.exists():
+        yield f"{part}: {_short(path)} is missing"
+        return
     committed = path.read_text("utf-8").splitlines()
     lines = made.splitlines()
     if len(committed) != len(lines):

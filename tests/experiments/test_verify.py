@@ -155,6 +155,7 @@ def test_numbers_of_another_processor_may_round_differently_and_words_may_not(tm
     assert len(list(verify.compared(table, "a,0.501\nb,1.0\n", "tables"))) == 1
     assert len(list(verify.compared(table, "a,0.55\nc,1.0\n", "tables", exact=False))) == 2
     assert "has 2 lines, and 1 if" in next(verify.compared(table, "a,0.500\n", "tables"))
+    assert "tables: " in (found := next(verify.compared(tmp_path / "no.csv", "", "tables"))) and "is missing" in found
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "results/paper").glob("*/*-mnist/provenance.json")))
