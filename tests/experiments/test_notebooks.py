@@ -128,7 +128,7 @@ def test_a_notebook_trains_a_changed_architecture_where_no_model_is_at_hand(name
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"quick": quick}))
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
     execute(name, tmp_path, scale="quick", **CHANGED[name])
-    n_trainings = {"06-top-s": 2, "07-sharpening": 3, "10-variants": 2}.get(name, 1)  # some compare
+    n_trainings = {"06-top-s": 2, "07-sharpening": 3, "10-variants": 2}.get(name, 1)  # they compare others
     assert len(list((tmp_path / "results/store").glob("*.keras"))) == n_trainings
     # The results of a notebook that a reader runs by hand go to a folder that git ignores.
     assert list((tmp_path / f"results/own/quick/figures/{name}-mnist").glob("*.png"))
