@@ -70,7 +70,7 @@ class Watch:
         if not self.begun:
             self._variables = [*model.weights, *model.optimizer.variables]
             self._copies = tf.function(lambda: [tf.identity(v.value) for v in self._variables], autograph=False)
-        self.begun, self._begin = True, _steps_of(model)
+        self.begun, self._first_step = True, _steps_of(model)
         self._states.clear()
         self._rows.assign(tf.zeros((model.steps_per_execution, len(self.gmm_layers) + 2)))
         # The inputs of the layers above the lowest are responsibilities.
@@ -99,7 +99,7 @@ class Watch:
     def remember(self, model: keras.Model) -> None:
         """Keep a copy of the model's weights and of the optimizer's state, and the copy before it."""
         self._seen = _steps_of(model)
-        self._states.append((self._seen - self._begin, self._copies()))
+        self._states.append((self._seen - self._first_step, self._copies()))
 
     def check(self, model: keras.Model, epoch: int | None = None) -> None:
         """Stop if a step since the last copy was not sound.
@@ -132,7 +132,7 @@ class Watch:
         done, state = self._states[0]
         for variable, value in zip(self._variables, state, strict=True):
             variable.assign(value)
-        step = self._seen - self._begin + index + 1
+        step = self._seen - self._first_step + index + 1
         place = f"at step {step}" if epoch is None else f"in epoch {epoch + 1}, at step {step} of this training"
         named = self.gmm_layers[layer : layer + 1]
         where = f"the objective of GMM layer {layer} ({named[0].name})" if named else "the classifier's cross-entropy"

@@ -486,25 +486,32 @@ class GMM(keras.layers.Layer):
 
     def _complete_log_scores(self, inputs, folding):
         precision = tf.square(self.s)
-        linear, quadratic = precision * self.mu, -0.5 * precision
-        constant = tf.nn.log_softmax(self.xi) + tf.reduce_sum(tf.math.log(self.s) + quadratic * tf.square(self.mu), -1)
         if folding is not None and folding.overlapping and self.shared:
+            linear, quadratic = precision * self.mu, -0.5 * precision
             kernels = [
                 tf.reshape(tf.transpose(w), (*folding.size, inputs.shape[-1], self.n_components))
                 for w in (linear, quadratic)
             ]
             features = tf.concat([inputs, tf.square(inputs)], -1)
-            return tf.nn.conv2d(features, tf.concat(kernels, 2), folding.strides, "VALID") + constant
+            scores = tf.nn.conv2d(features, tf.concat(kernels, 2), folding.strides, "VALID")
+            return scores + self._constant(quadratic, self.mu)
         if folding is not None:
             inputs = folding(inputs)
+        # Distances from the mean centroid are smaller than the features, so the sums in float32 lose fewer digits.
+        centre = tf.stop_gradient(tf.reduce_mean(self.mu, -2))
+        x, mu = inputs - centre, self.mu - tf.expand_dims(centre, -2)
+        linear, quadratic = precision * mu, -0.5 * precision
+        constant = self._constant(quadratic, mu)
         if not self.shared:
-            products = [
-                tf.einsum("nhwd,hwkd->nhwk", x, w) for x, w in ((inputs, linear), (tf.square(inputs), quadratic))
-            ]
+            products = [tf.einsum("nhwd,hwkd->nhwk", f, w) for f, w in ((x, linear), (tf.square(x), quadratic))]
             return tf.add_n(products) + constant
-        x = tf.reshape(inputs, (-1, self.n_features))
-        scores = tf.matmul(x, linear, transpose_b=True) + tf.matmul(tf.square(x), quadratic, transpose_b=True)
+        rows = tf.reshape(x, (-1, self.n_features))
+        scores = tf.matmul(rows, linear, transpose_b=True) + tf.matmul(tf.square(rows), quadratic, transpose_b=True)
         return tf.reshape(scores + constant, (-1, *inputs.shape[1:3], self.n_components))
+
+    def _constant(self, quadratic, mu):
+        """Return what the log scores have beside the terms of x, for the centroids from the origin in use."""
+        return tf.nn.log_softmax(self.xi) + tf.reduce_sum(tf.math.log(self.s) + quadratic * tf.square(mu), -1)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Return the responsibilities (N, H, W, K) of Eq. 4, which sum to 1 over k."""
