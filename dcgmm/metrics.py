@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.ndimage import gaussian_filter
-from scipy.spatial.distance import jensenshannon
-from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import davies_bouldin_score, euclidean_distances
 from sklearn.neighbors import NearestNeighbors
@@ -234,51 +232,35 @@ def distinct(images: np.ndarray) -> int:
     return len(np.unique(duplicate_groups(images)))
 
 
-class Bins:
-    """Bins of the space of images, to compare where samples and real images fall.
+def silhouette_overlap(images: Any, others: Any) -> np.ndarray:
+    """Return how much of the silhouettes of pairs of images is in both, (N,): their intersection over their union.
 
-    The bins are k-means clusters of the real images, after a projection on their first 50 principal components.
+    A silhouette is the pixels, of colour images the means over the channels, that are brighter than half of the
+    brightest pixel of the image.
 
     Args:
-        images: real images (N, ...), of which the first 10,000 count; at least two of them differ.
-        n_bins: the number of bins, from 1 to the number of images that count. Default 100.
+        images: images (N, H, W, C).
+        others: images of the same shape.
+
+    Returns:
+        An array (N,) of numbers from 0 to 1. NaN: both silhouettes are empty, as of black images.
 
     Raises:
-        ValueError: if an argument does not fit.
-
-    Source: E. Richardson and Y. Weiss, On GANs and GMMs, NeurIPS 2018.
+        ValueError: if an argument holds no images, a pixel is not finite, or the shapes differ.
 
     Example:
-        >>> images = np.random.default_rng(0).random((200, 4, 4, 1))
-        >>> bins = Bins(images, n_bins=5)
-        >>> bins.divergence(images), bool(0 < bins.divergence(images + 1) <= np.log(2))
-        (0.0, True)
+        >>> images = np.zeros((1, 4, 4, 1))
+        >>> images[:, 1:3, 1:3] = 1
+        >>> silhouette_overlap(images, np.roll(images, 1, axis=2)).round(2).tolist()
+        [0.33]
     """
-
-    def __init__(self, images: Any, n_bins: int = 100) -> None:
-        pixels = _flat(arguments.array("images", images, "(N, ...)", truths=True))[:10_000]
-        n_bins = arguments.integer("n_bins", n_bins, at_least=1, at_most=len(pixels))
-        if np.array_equal(pixels, np.broadcast_to(pixels[0], pixels.shape)):
-            raise ValueError(f"images must differ, received {len(pixels)} equal ones")
-        pca = PCA(min(50, *pixels.shape), svd_solver="covariance_eigh")
-        self._bins = make_pipeline(pca, KMeans(n_bins, random_state=0)).fit(pixels)
-        self.shares = self._shares(pixels)
-
-    def _shares(self, pixels):
-        counts = np.bincount(self._bins.predict(pixels), minlength=self._bins[-1].n_clusters)
-        return counts / len(pixels)
-
-    def divergence(self, images: Any) -> float:
-        """Return the Jensen–Shannon divergence between images (N, ...) and the real ones, in nats: 0 to log 2.
-
-        Raises:
-            ValueError: if there are no images, a pixel is not finite, or they have another size than the real ones.
-        """
-        pixels = _flat(arguments.array("images", images, "(N, ...)", truths=True))
-        if pixels.shape[1] != self._bins.n_features_in_:
-            expected = f"images must have {self._bins.n_features_in_} numbers each, as the real ones have"
-            raise ValueError(f"{expected}, received {pixels.shape[1]}: shape {np.shape(images)}")
-        return float(jensenshannon(self.shares, self._shares(pixels)) ** 2)
+    images, others = _images("images", images), _images("others", others)
+    if images.shape != others.shape:
+        raise ValueError(f"others must have the shape of images, {images.shape}, received shape {others.shape}")
+    grey = [np.mean(shown, axis=-1, dtype="float64") for shown in (images, others)]
+    masks = [pixels > pixels.max(axis=(1, 2), keepdims=True) / 2 for pixels in grey]
+    intersection, union = (np.sum(both(*masks), axis=(1, 2)) for both in (np.logical_and, np.logical_or))
+    return np.divide(intersection, union, out=np.full(len(images), np.nan), where=union > 0)
 
 
 def image_classifier(images: Any, labels: Any) -> Pipeline:

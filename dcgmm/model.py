@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dcgmm import arguments, inpainting, parallel, sampling, saving, streams
+from dcgmm import arguments, exact, inpainting, parallel, sampling, saving, streams
 from dcgmm.annealing import ARGUMENTS, Annealing
 from dcgmm.architectures import gmm_arguments, layers_from_spec, resolve, table_of_layers
 from dcgmm.arguments import nearest, positive_integer, shown, truth
@@ -284,6 +284,61 @@ class DCGMM(OutlierDetection, TrainingLoop):
             (3,)
         """
         return self.log_likelihood(x, batch_size=batch_size).mean(axis=(1, 2))
+
+    def exact_log_likelihood(self, x: Any, batch_size: int | None = None) -> np.ndarray:
+        """Return log p of whole images, in nats: of what `sample` draws without noise above the lowest layer.
+
+        It is exact for chains without overlapping windows, such as 1L, 2L-b, 2L-d and 3L-b, and it is a density over
+        images for all of them. So it compares flat and deep models of equal `max_precision`. The distribution is that
+        of `sample(n, noise=[1, 0, ...], noise_at_bound=True)`, with all components; see `dcgmm.exact` for the formula,
+        and `exact.bits_per_pixel` for bits. A NaN pixel is integrated out.
+
+        Args:
+            x: images (N, H, W, C), or batches of them, as in `fit`. NaN: a pixel that was not observed.
+            batch_size: images at a time; of batches it must be their size. Default: 500, or fewer where the tree of
+                components is large.
+
+        Returns:
+            An array (N,).
+
+        Raises:
+            ValueError: if windows overlap or leave pixels out, or the images do not fit.
+
+        Example:
+            >>> from dcgmm import load_pretrained, load_dataset
+            >>> images = load_dataset("mnist")[2][:100]
+            >>> flat, deep = (load_pretrained(name, "mnist").exact_log_likelihood(images) for name in ("1L", "2L-b"))
+            >>> bool(deep.mean() > flat.mean())
+            True
+        """
+        tree = exact.Tree(self.levels)
+        batch_size = tree.batch_size if batch_size is None and not streams.is_stream(x) else batch_size
+        return self._in_batches(lambda images: [tree.log_likelihood(images)], x, batch_size)[0]
+
+    def exact_expectation(self, x: Any) -> np.ndarray:
+        """Return images with each missing pixel replaced by its mean, given the other pixels.
+
+        The mean is of the distribution of `exact_log_likelihood`, so it is the reference for `inpaint` where windows do
+        not overlap: no other completion from the same pixels has a smaller expected squared error (Eq. 7).
+
+        Args:
+            x: images (N, H, W, C). NaN: a missing pixel.
+
+        Returns:
+            An array (N, H, W, C).
+
+        Raises:
+            ValueError: as in `exact_log_likelihood`.
+
+        Example:
+            >>> from dcgmm import load_pretrained, load_dataset
+            >>> image = load_dataset("mnist")[2][:1]
+            >>> image[:, 10:18, 10:18] = np.nan
+            >>> bool(np.isfinite(load_pretrained("2L-b", "mnist").exact_expectation(image)).all())
+            True
+        """
+        tree = exact.Tree(self.levels)
+        return self._in_batches(lambda images: [tree.expected(images)], x, tree.batch_size)[0]
 
     def responsibilities(self, x: Any, layer: int | None = None, batch_size: int | None = None) -> np.ndarray:
         """Return the responsibilities (Eq. 4) of a GMM layer (default: the top one), an array (N, h, w, K).

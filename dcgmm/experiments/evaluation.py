@@ -1,8 +1,10 @@
 """The numbers that are reported of every training: likelihoods, clusters and outliers."""
 
+import hashlib
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
 from dcgmm import metrics, outliers
 from dcgmm.model import DCGMM
@@ -14,11 +16,15 @@ def evaluate(model: DCGMM, x: np.ndarray, y: np.ndarray, classes: list[int]) -> 
     - `dunn`, `davies_bouldin`: of the first 1,000 images of the trained classes, because Dunn's index then has the
       level of the paper; with `_all`, of all these images. A cluster is the images with the same most responsible
       component of the top layer. Distances are between pixels.
+    - `adjusted_rand`, `adjusted_mutual_information`: how well the clusters of all these images agree with their labels
+      (scikit-learn); 0 is chance, 1 is agreement.
     - `components_in_use`, `components`: the components of the top layer that win images, and all its components.
     - `log_likelihood_<i>`: the mean log-likelihood of a position of GMM layer i, in nats.
     - `auc_<i>`: the area under the curve with which GMM layer i separates the trained classes from the other classes,
       if x has others.
     - `accuracy`: the share of correct classes, if the model has a classifier.
+    - `lowest_layer`: the hash of the lowest layer's centroids and precisions, which shows whether two trainings have
+      the same ones.
 
     Args:
         model: a trained `DCGMM`.
@@ -34,6 +40,8 @@ def evaluate(model: DCGMM, x: np.ndarray, y: np.ndarray, classes: list[int]) -> 
         "dunn_all": metrics.dunn_index(x, clusters),
         "davies_bouldin": metrics.davies_bouldin(x[:1000], clusters[:1000]),
         "davies_bouldin_all": metrics.davies_bouldin(x, clusters),
+        "adjusted_rand": adjusted_rand_score(y, clusters),
+        "adjusted_mutual_information": adjusted_mutual_info_score(y, clusters),
         "components_in_use": metrics.components_in_use(clusters),
         "components": model.gmm_layers[-1].n_components,
     }
@@ -45,4 +53,6 @@ def evaluate(model: DCGMM, x: np.ndarray, y: np.ndarray, classes: list[int]) -> 
         numbers[f"auc_{i}"] = outliers.auc(*scores)
     if model.classifier:
         numbers["accuracy"] = float(np.mean(model.predict(x, verbose=0).argmax(axis=-1) == y))
-    return numbers
+    lowest = model.gmm_layers[0]
+    digest = hashlib.sha256(lowest.means.tobytes() + lowest.precisions.tobytes()).hexdigest()
+    return numbers | {"lowest_layer": f"sha256:{digest[:16]}"}

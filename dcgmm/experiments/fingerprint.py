@@ -2,8 +2,8 @@
 
 A fingerprint is the hash of the syntax trees of some modules, without docstrings and comments. So a changed comment
 changes nothing, a changed line in `TRAINING` causes every training that it may affect, and a changed line in
-`EVALUATION` or `SAMPLES` only causes trained models to be evaluated again. To declare that a refactoring keeps every
-bit, run `python -m dcgmm.experiments same-numbers`: it adds the new hash to equivalent_fingerprints.txt.
+`EVALUATION`, `SAMPLES` or `CLAIMS` only causes trained models to be evaluated again. To declare that a refactoring
+keeps every bit, run `python -m dcgmm.experiments same-numbers`: it adds the new hash to equivalent_fingerprints.txt.
 
 A stage of the pipeline runs this file by its path, `python -P dcgmm/experiments/fingerprint.py FOLDER`, because
 `python -m` would import TensorFlow.
@@ -20,7 +20,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1]
 EQUIVALENTS = Path(__file__).with_name("equivalent_fingerprints.txt")
 
-# The modules that decide the weights. A test checks that `TRAINING`, `EVALUATION`, `SAMPLES` and `WITHOUT_NUMBERS`
+# The modules that decide the weights. A test checks that `TRAINING`, `EVALUATION`, `CLAIMS` and `WITHOUT_NUMBERS`
 # together hold all modules that experiments/train.py imports, directly or not.
 TRAINING = (
     "__init__.py",
@@ -58,14 +58,26 @@ EVALUATION = (
 )
 # The modules that decide the numbers that are measured of its samples.
 SAMPLES = (
+    "exact.py",
     "experiments/evaluation_of_samples.py",
+    "experiments/real_images.py",
     "layers.py",
     "levels.py",
     "missing.py",
     "metrics.py",
     "model.py",
     "parallel.py",
+    "realism.py",
     "sampling.py",
+)
+# The modules that decide the numbers that decide statements about single instances.
+CLAIMS = (
+    *SAMPLES,
+    "datasets/transforms.py",
+    "experiments/evaluation_of_claims.py",
+    "inpainting.py",
+    "outliers.py",
+    "sharpening.py",
 )
 # The modules that read images of your own; they have a key of their own in the records of such data.
 READER = (
@@ -89,18 +101,16 @@ WITHOUT_NUMBERS = (
     "experiments/fingerprint.py",
     "experiments/provenance.py",
     "files.py",
-    "inpainting.py",
     "loading.py",
     "loop_arguments.py",
     "monitoring.py",
     "quiet.py",
     "saving.py",
-    "sharpening.py",
     "streams.py",
 )
 # The modules that decide the content of a notebook, beside its models.
 NOTEBOOKS = (
-    *sorted({*TRAINING, *EVALUATION, *SAMPLES}),
+    *sorted({*TRAINING, *EVALUATION, *CLAIMS}),
     "datasets/description.py",
     "experiments/choices.py",
     "experiments/claims.py",
@@ -116,8 +126,6 @@ NOTEBOOKS = (
     "experiments/statistics.py",
     "experiments/store.py",
     "experiments/yaml_file.py",
-    "inpainting.py",
-    "sharpening.py",
 )
 
 
@@ -143,14 +151,14 @@ def of_evaluation(package: Path = PACKAGE) -> dict[str, str]:
         package: the folder of the package. Default: this one.
 
     Returns:
-        `evaluation`, and for the numbers of samples `samples`.
+        `evaluation`, for the numbers of samples `samples`, and for those of single instances `claims`.
     """
-    modules = {"evaluation": EVALUATION, "samples": SAMPLES}
+    modules = {"evaluation": EVALUATION, "samples": SAMPLES, "claims": CLAIMS}
     return {name: _canonical(_hash(names, package)) for name, names in modules.items()}
 
 
 def all_keys() -> dict[str, str]:
-    """Return all fingerprints, on which the stages that train depend: `code`, `reader`, `evaluation` and `samples`."""
+    """Return all fingerprints, on which the stages that train depend."""
     return of_training(own_data=True) | of_evaluation()
 
 

@@ -24,7 +24,9 @@ from dcgmm.datasets import idx
 from dcgmm.experiments import fingerprint
 from dcgmm.experiments.config import root
 from dcgmm.experiments.evaluation import evaluate
+from dcgmm.experiments.evaluation_of_claims import MEASURES, evaluate_claims
 from dcgmm.experiments.evaluation_of_samples import evaluate_samples
+from dcgmm.experiments.real_images import RealImages
 from dcgmm.experiments.train import fit_record
 
 RECORD: dict[str, Any] = {
@@ -50,7 +52,7 @@ RECORDS: dict[str, dict[str, Any]] = {
 
 
 # The ends of the names of hashes that stand for measured numbers and not for weights; keys of fingerprints.
-NUMBERS = ("evaluation", "samples")
+NUMBERS = ("evaluation", "samples", "claims")
 # The names of hashes of arrays that the reader of your own images gives; it has a key of its own, `reader`.
 OWN_FILES = ("an .npz file", "folders of images")
 
@@ -60,15 +62,17 @@ class NumbersDiffer(RuntimeError):
 
 
 def hashes() -> dict[str, str]:
-    """Return three hashes for each training in RECORDS, and one for each kind of file that images are read from."""
+    """Return the hashes of each training in RECORDS, and one for each kind of file that images are read from."""
     rng = np.random.default_rng(0)
     x, y = rng.random((300, 14, 14, 1), dtype="float32"), np.arange(300) % 3
-    found = {}
+    real, found = RealImages(x, y, x, most=20), {}
     for name, changes in RECORDS.items():
         model, history = fit_record(RECORD | changes, x, y)
         found[name] = _digest(*model.get_weights(), _text(history))
         found[f"{name}, {NUMBERS[0]}"] = _digest(_text(evaluate(model, x, y, [0, 1])))
-        found[f"{name}, {NUMBERS[1]}"] = _digest(_text(evaluate_samples(model)))
+        found[f"{name}, {NUMBERS[1]}"] = _digest(_text(evaluate_samples(model, real)))
+        if changes.get("layerwise"):  # two layers, each above a folding, as in the instances that claims are about
+            found[f"{name}, {NUMBERS[2]}"] = _digest(_text(evaluate_claims(model, real, list(MEASURES))))
     with tempfile.TemporaryDirectory() as folder:
         found |= {name: _digest(*arrays) for name, arrays in _read_back(Path(folder)).items()}
     return found

@@ -144,7 +144,8 @@ def _train_missing(missing, workers=None, scheduler=None):
         record, trained = training.record(repetition), store.find(training, repetition)
         source = declared.get(record["dataset"])
         content = trained and trained.read_bytes()
-        arguments = record, source and (source, str(root())), versions_here(), training.is_sampled, content
+        given = source and (source, str(root()))
+        arguments = record, given, versions_here(), training.measures, training.most, content
         calls[name], places[name] = (arguments, record["threads"]), store.place(record)
 
     def keep(name, content):

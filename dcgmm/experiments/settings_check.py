@@ -143,10 +143,11 @@ CHANGES: dict[str, Any] = {
 SCALE: dict[str, Any] = {
     **TRAINING,
     "images": _or_nothing(COUNT),
+    "measured": _or_nothing(COUNT),
     "repetitions": COUNT,
     "seed": _integer(0, 32),
 }
-WHOLE_NUMBERS = ("epochs", "batch_size", "threads", "images", "repetitions", "seed")
+WHOLE_NUMBERS = ("epochs", "batch_size", "threads", "images", "measured", "repetitions", "seed")
 SCALE_KEYS = ("architectures", "ablations", *SCALE)
 
 
@@ -247,7 +248,7 @@ def _scale_faults(block, path):
         "architectures": Rule("a list of architectures", _is_list),
         "ablations": Rule("a list", _is_list_or_nothing),
     }
-    found = _block_faults(block, rules, path, needed=[key for key in rules if key != "images"])
+    found = _block_faults(block, rules, path, needed=[key for key in rules if key not in ("images", "measured")])
     try:
         check_name(path, "a scale")
     except ValueError as error:

@@ -8,7 +8,9 @@ from dcgmm import datasets
 from dcgmm.architectures import file_name, resolve, spec_parts
 from dcgmm.experiments import fingerprint, settings_check
 from dcgmm.experiments.config import TRAINING_KEYS, architectures_for, settings
+from dcgmm.experiments.evaluation_of_claims import MEASURED
 from dcgmm.experiments.folders import collection
+from dcgmm.experiments.real_images import measured
 
 IMAGES_OF_MNIST = 60_000
 SUFFIXES = {"models": "keras", "history": "csv", "repetitions": "csv", "metrics": "json"}
@@ -108,12 +110,18 @@ class Training:
         return architectures_for(self.dataset, settings(self.scale)["architectures"])
 
     @property
-    def is_sampled(self) -> bool:
-        """Whether samples are measured: of unchanged trainings on some classes, as in Sec. III-E.
+    def measures(self) -> tuple[str, ...]:
+        """What is measured beside `evaluate`: the samples, and what decides statements about single instances.
 
-        With a classifier on top, samples without a class would be those of the same instance without it.
+        Samples are of unchanged trainings on some classes, as in Sec. III-E. With a classifier on top, samples without
+        a class would be those of the same instance without it. The statements are about MNIST and FashionMNIST.
         """
-        return not self.changes and self.classes != "all" and spec_parts(resolve(self.architecture))[-1][0] != "C"
+        if self.changes or spec_parts(resolve(self.architecture))[-1][0] == "C":
+            return ()
+        samples = ("samples",) if self.classes != "all" else ()
+        if self.dataset not in datasets.DATASETS:
+            return samples
+        return samples + MEASURED.get((self.architecture, self.classes), ())
 
     @property
     def repetitions(self) -> int:
@@ -131,9 +139,22 @@ class Training:
 
     @property
     def evaluation(self) -> dict[str, str]:
-        """The fingerprints of the code that measures this training; they stand beside its numbers."""
+        """What decides this training's numbers; it stands beside them.
+
+        These are the fingerprints of the code that measures, and how many samples or images it takes.
+        """
         keys = fingerprint.of_evaluation()
-        return keys if self.is_sampled else {"evaluation": keys["evaluation"]}
+        found = {"evaluation": keys["evaluation"]}
+        if "samples" in self.measures:
+            found["samples"] = keys["samples"]
+        if set(self.measures) - {"samples"}:
+            found["claims"] = keys["claims"]
+        return found | (measured(self.most) if self.measures else {})
+
+    @property
+    def most(self) -> int | None:
+        """How many samples or images a measure takes at most at this scale, or None: as many as the protocol says."""
+        return settings(self.scale).get("measured")
 
     @property
     def name(self) -> str:

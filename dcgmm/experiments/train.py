@@ -4,7 +4,7 @@ import json
 import math
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,9 @@ from dcgmm.architectures import resolve, spec_parts
 from dcgmm.datasets import custom
 from dcgmm.experiments import fingerprint, provenance
 from dcgmm.experiments.evaluation import evaluate
+from dcgmm.experiments.evaluation_of_claims import evaluate_claims
 from dcgmm.experiments.evaluation_of_samples import evaluate_samples
+from dcgmm.experiments.real_images import RealImages, measured
 from dcgmm.model import DCGMM
 from dcgmm.parallel import use_cores
 
@@ -31,7 +33,8 @@ def train_record(
     record: dict[str, Any],
     source: tuple[Any, ...] | None,
     versions: dict[str, str],
-    sampled: bool = False,
+    measures: Sequence[str] = (),
+    most: int | None = None,
     trained: bytes | None = None,
     report: Callable[[str], Any] = lambda text: None,
 ) -> bytes:
@@ -47,7 +50,9 @@ def train_record(
         record: as `Training.record` returns it.
         source: the arguments of `custom.from_settings` for a data set of your own, or None.
         versions: the `versions_here` of the process that asks, which must be those of this process.
-        sampled: whether the model's samples are evaluated, too. Default False.
+        measures: what is measured beside `evaluate`: `"samples"`, and names of `evaluation_of_claims.MEASURES`.
+            Default: nothing.
+        most: how many samples or images such a measure takes at most. Default None: as many as the protocol says.
         trained: the content of the repetition's file, if it is only to be evaluated again. Default None: train.
         report: called with the course of the training, a text. Default: nothing.
 
@@ -74,10 +79,9 @@ def train_record(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "repetition.keras"
         # Versions are noted but not part of the record: a new version of a package does not retrain everything.
-        notes: dict[str, Any] = {"record": record, "versions": versions}
+        notes: dict[str, Any] = {"record": record, "versions": versions | measured(most)}
         if trained is None:
-            x, y = datasets.thinned(*datasets.select_classes(x, y, record["classes"]), record.get("images"))
-            model, notes["history"] = fit_record(record, x, y, report)
+            model, notes["history"] = fit_record(record, *_chosen(x, y, record), report)
             _check_converged(model, notes["history"], record)
             notes["provenance"] = {
                 "commit": provenance.code_version(fingerprint.PACKAGE.parent),
@@ -90,10 +94,26 @@ def train_record(
             model = loading.load(path)
         report(" evaluation")
         notes["metrics"] = evaluate(model, x_test, y_test, record["classes"])
-        if sampled:
-            notes["metrics"] |= evaluate_samples(model)
+        if measures:
+            real = _real_images(record["dataset"], record["data"], tuple(record["classes"]), record.get("images"), most)
+            if "samples" in measures:
+                notes["metrics"] |= evaluate_samples(model, real)
+            notes["metrics"] |= evaluate_claims(model, real, [name for name in measures if name != "samples"])
         add_notes(path, notes)
         return path.read_bytes()
+
+
+def _chosen(x, y, record):
+    """Return the training images of a record, and their labels."""
+    return datasets.thinned(*datasets.select_classes(x, y, record["classes"]), record.get("images"))
+
+
+# Some measures take longer to learn from the images than to judge a model.
+@lru_cache(maxsize=2)
+def _real_images(dataset, data, classes, images, most):
+    x, y, x_test, y_test = _arrays(dataset, data)
+    x, y = _chosen(x, y, {"classes": list(classes), "images": images})
+    return RealImages(x, y, datasets.select_classes(x_test, y_test, list(classes))[0], most)
 
 
 def _check_parts(record, y, y_test):

@@ -158,7 +158,7 @@ def _call(training: Training) -> tuple[tuple[Any, ...], int]:
     path, record = training.collected("models"), training.record()
     if not store.matches(path, record):
         raise ValueError(f"it is damaged, or its record is not that of params.yaml and this code, {record}")
-    return (record, None, versions_here(), training.is_sampled, path.read_bytes()), record["threads"]
+    return (record, None, versions_here(), training.measures, training.most, path.read_bytes()), record["threads"]
 
 
 def _faults_of_model(training, content):
@@ -182,11 +182,16 @@ def _faults_of_model(training, content):
 
 def _faults_of_numbers(path, noted, made, exact):
     for name in sorted(noted.keys() | made.keys()):
-        if name not in noted or name not in made or not same_number(noted[name], made[name], exact):
+        if name not in noted or name not in made or not _same(noted[name], made[name], exact):
             yield (
                 f"models: {_short(path)}: {name} is {noted.get(name)}, and {made.get(name)} if the model is evaluated "
                 "again"
             )
+
+
+def _same(noted, made, exact):
+    """Return whether two numbers are the same, or two texts, such as hashes, which are the same on all processors."""
+    return noted == made if isinstance(noted, str) else same_number(noted, made, exact)
 
 
 def faults_of_tables(folder: Path, notebooks: Sequence[str], names: Sequence[str]) -> Iterator[str]:

@@ -232,13 +232,15 @@ def test_an_ablation_is_trained_on_the_classes_that_it_names(monkeypatch):
     assert [t.architecture for t in trainings["all"]] == ["3L-a", "1L", "2L-d"]
     assert trainings["all"][-1].record()["start_delay"] == 0.1
     assert [t.architecture for t in trainings["0-4"]] == ["3L-a", "2L-c", "2L-c C(10)"]
-    assert [t.is_sampled for t in trainings["all"]] == [False, False, False]
-    assert [t.is_sampled for t in trainings["0-4"]] == [True, True, False]
+    assert [t.measures for t in trainings["all"]] == [(), (), ()]
+    assert [t.measures for t in trainings["0-4"]] == [("samples",), ("samples", "sharpened", "improved", "top_s"), ()]
 
 
 def test_the_scales_differ_only_in_their_numbers():
     blocks = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
-    assert blocks["quick"].keys() - {"images"} == blocks["paper"].keys()  # the paper's protocol leaves no image out
+    assert (
+        blocks["quick"].keys() - {"images", "measured"} == blocks["paper"].keys()
+    )  # the paper's scale leaves no image out
     assert set(config.TRAINING_KEYS) <= blocks["quick"].keys()
 
 

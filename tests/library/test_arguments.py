@@ -28,6 +28,7 @@ from dcgmm.datasets.description import Description, class_labels, class_text, fi
 from dcgmm.experiments import statistics
 from dcgmm.layers import ScaleRange
 from dcgmm.outliers import Moments
+from dcgmm.realism import Bins, Neighbourhoods
 from dcgmm.sampling import Descent, SamplingOptions, top_control
 from dcgmm.sharpening import Ascent
 
@@ -385,11 +386,21 @@ MEASURES = [
     ),
     (lambda m, v: metrics.duplicate_groups(v), "images", NO_IMAGES),
     (lambda m, v: metrics.distinct(v), "images", NO_IMAGES),
-    (lambda m, v: metrics.Bins(v, 2), "images", (*NO_ARRAY, IMAGES[:0], without(IMAGES, NAN))),
-    (lambda m, v: metrics.Bins(v, 2), "images", ((np.ones_like(IMAGES), "6 equal ones"),)),
-    (lambda m, v: metrics.Bins(IMAGES, v), "n_bins", (0, 7, None, *NO_INTEGER)),
     (
-        lambda m, v: metrics.Bins(IMAGES, 2).divergence(v),
+        lambda m, v: metrics.silhouette_overlap(IMAGES, v),
+        "others",
+        (*(v for v in NO_IMAGES if v is not None), IMAGES[:, :4]),
+    ),
+    (lambda m, v: Bins(v, 2), "images", (*NO_ARRAY, IMAGES[:0], without(IMAGES, NAN))),
+    (lambda m, v: Bins(v, 2), "images", ((np.ones_like(IMAGES), "6 equal ones"),)),
+    (lambda m, v: Bins(IMAGES, v), "n_bins", (0, 7, None, *NO_INTEGER)),
+    (lambda m, v: Bins(IMAGES, 2).divergence(v), "images", (None, IMAGES[:0], IMAGES[:, :4], without(IMAGES, NAN))),
+    (lambda m, v: Bins(IMAGES, 2).different(IMAGES, v), "level", (-0.1, 1.5, None, *NO_NUMBER)),
+    (lambda m, v: Neighbourhoods(v, IMAGES), "training", (*NO_ARRAY, IMAGES[:0], without(IMAGES, NAN))),
+    (lambda m, v: Neighbourhoods(IMAGES, v), "real", (None, IMAGES[:0], IMAGES[:, :4], without(IMAGES, NAN))),
+    (lambda m, v: Neighbourhoods(IMAGES, IMAGES, v), "n_neighbours", (0, 6, None, *NO_INTEGER)),
+    (
+        lambda m, v: Neighbourhoods(IMAGES, IMAGES, 2).density_and_coverage(v),
         "images",
         (None, IMAGES[:0], IMAGES[:, :4], without(IMAGES, NAN)),
     ),

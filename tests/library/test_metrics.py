@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
-from scipy.stats import entropy
 
 from dcgmm import load_pretrained, metrics
 
@@ -74,11 +73,10 @@ def test_duplicates_are_the_samples_of_one_component_of_a_flat_mixture_whatever_
         assert metrics.distinct(centroids) == components.max() + 1
 
 
-def test_the_divergence_of_bins_is_that_of_the_shares_in_clusters():
-    rng = np.random.default_rng(0)
-    real = rng.normal(0, 0.01, (200, 4, 4, 1)) + (np.arange(200) % 2)[:, None, None, None]
-    bins = metrics.Bins(real, n_bins=2)
-    assert bins.divergence(real[:100]) == pytest.approx(0, abs=1e-9)
-    half, all_of_one = np.array([0.5, 0.5]), np.array([1.0, 0.0])
-    expected = (entropy(half, (half + all_of_one) / 2) + entropy(all_of_one, (half + all_of_one) / 2)) / 2
-    assert bins.divergence(real[::2]) == pytest.approx(expected)
+def test_the_overlap_of_silhouettes_is_that_of_the_brighter_halves():
+    square = np.zeros((1, 8, 8, 1))
+    square[:, 2:6, 2:6] = 1
+    moved, dim = np.roll(square, 1, axis=2), 0.4 * square
+    found = metrics.silhouette_overlap(np.concatenate([square] * 3), np.concatenate([square, moved, dim]))
+    assert found.tolist() == [1, 12 / 20, 1]
+    assert np.isnan(metrics.silhouette_overlap(0 * square, 0 * square)).all()
