@@ -6,18 +6,21 @@ git and notebooks. It imports the library; the library never imports it.
 
 from dcgmm.experiments.config import results, root, settings
 from dcgmm.experiments.evaluation import evaluate
-from dcgmm.experiments.evaluation_of_samples import evaluate_samples
+from dcgmm.experiments.evaluation_of_samples import evaluate_samples, realism
 from dcgmm.experiments.on_demand import repetitions, trained, trained_models
+from dcgmm.experiments.real_images import RealImages
 from dcgmm.experiments.report import Report, finding, judge
 from dcgmm.experiments.spec import Training
 
 __all__ = [
+    "RealImages",
     "Report",
     "Training",
     "evaluate",
     "evaluate_samples",
     "finding",
     "judge",
+    "realism",
     "repetitions",
     "results",
     "root",

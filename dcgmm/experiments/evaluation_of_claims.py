@@ -31,7 +31,7 @@ def sharpened(model: DCGMM, real: RealImages) -> dict[str, Any]:
       themselves after a move by one pixel.
     - `same_class`, `same_class_moved`: the share in which an independent classifier sees the same class, likewise.
     """
-    options = {"top_s": 1, "noise": without_grain(model), "seed": model.seed}
+    options: dict[str, Any] = {"top_s": 1, "noise": without_grain(model), "seed": model.seed}
     n = real.at_most(N_SHOWN)
     before, after = model.sample(n, **options), model.sample(n, sharpening=Sharpening(), **options)
     moved = np.roll(before, 1, axis=2)
@@ -48,8 +48,11 @@ def sharpened(model: DCGMM, real: RealImages) -> dict[str, Any]:
 
 def improved(model: DCGMM, real: RealImages) -> dict[str, Any]:
     """Return `realism` of 1,000 samples with S = 1 and their noise, `_before` and `_after` sharpening (C9)."""
-    n, options = real.at_most(N_SAMPLES), {"top_s": 1, "seed": model.seed}
-    drawn = {"before": model.sample(n, **options), "after": model.sample(n, sharpening=Sharpening(), **options)}
+    n = real.at_most(N_SAMPLES)
+    drawn = {
+        end: model.sample(n, top_s=1, sharpening=sharpening, seed=model.seed)
+        for end, sharpening in {"before": None, "after": Sharpening()}.items()
+    }
     return {f"{name}_{end}": value for end, x in drawn.items() for name, value in realism(x, real).items()}
 
 

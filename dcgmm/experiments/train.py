@@ -81,7 +81,8 @@ def train_record(
         # Versions are noted but not part of the record: a new version of a package does not retrain everything.
         notes: dict[str, Any] = {"record": record, "versions": versions | measured(most)}
         if trained is None:
-            model, notes["history"] = fit_record(record, *_chosen(x, y, record), report)
+            images, labels = _chosen(x, y, record)
+            model, notes["history"] = fit_record(record, images, labels, report)
             _check_converged(model, notes["history"], record)
             notes["provenance"] = {
                 "commit": provenance.code_version(fingerprint.PACKAGE.parent),
