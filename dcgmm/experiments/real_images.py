@@ -24,7 +24,7 @@ class RealImages:
         x: training images (M, H, W, C).
         y: their labels (M,).
         x_test: test images (N, H, W, C).
-        most: how many images a measure takes at most. Default None: as many as the protocol says.
+        most: how many samples or damaged images a measure takes at most. Default None: as many as the protocol says.
     """
 
     x: np.ndarray
@@ -44,13 +44,13 @@ class RealImages:
     @cached_property
     def bins(self) -> Bins | None:
         """100 bins of the first 10,000 training images, or fewer of fewer; None: all of these are equal."""
-        images = self.x[: self.at_most(N_IMAGES)]
+        images = self.x[:N_IMAGES]
         return Bins(images, min(100, len(images))) if _differ(images) else None
 
     @cached_property
     def neighbourhoods(self) -> Neighbourhoods | None:
         """Balls around the first 5,000 test images; None: there are fewer than two, or training images are equal."""
-        balls = self.x_test[: self.at_most(N_BALLS)]
+        balls = self.x_test[:N_BALLS]
         return Neighbourhoods(self.x, balls, min(5, len(balls) - 1)) if len(balls) > 1 and _differ(self.x) else None
 
     @cached_property
@@ -84,7 +84,7 @@ class RealImages:
 
 
 def measured(most: int | None) -> dict[str, str]:
-    """Return what is noted beside numbers: how many samples or images a measure takes at most.
+    """Return what is noted beside numbers: how many samples or damaged images a measure takes at most.
 
     Args:
         most: this number, or None: as many as the protocol says.

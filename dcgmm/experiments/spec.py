@@ -141,7 +141,7 @@ class Training:
     def evaluation(self) -> dict[str, str]:
         """What decides this training's numbers; it stands beside them.
 
-        These are the fingerprints of the code that measures, and how many samples or images it takes.
+        These are the fingerprints of the code that measures, and how many samples or damaged images it takes.
         """
         keys = fingerprint.of_evaluation()
         found = {"evaluation": keys["evaluation"]}
@@ -153,7 +153,7 @@ class Training:
 
     @property
     def most(self) -> int | None:
-        """How many samples or images a measure takes at most at this scale, or None: as many as the protocol says."""
+        """How many samples or damaged images a measure takes at most at this scale, or None: as many as the protocol says."""
         return settings(self.scale).get("measured")
 
     @property

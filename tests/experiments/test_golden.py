@@ -46,9 +46,9 @@ GOLDEN_SAMPLES = {
     "distinct": 47,
     "diversity": 0.0204943,
     "sharpness": 0.205392,
-    "js_s1": 0.506526,
-    "different_bins_s1": 3,
-    "density_s1": 19.974,
+    "js_s1": 0.452909,
+    "different_bins_s1": 2,
+    "density_s1": 58.742,
     "coverage_s1": 1.0,
     "nearest_s1": 0.17644,
 }

@@ -124,7 +124,7 @@ if os.environ.get("DCGMM_LONG"):  # every notebook that asks for an architecture
 def test_a_notebook_trains_a_changed_architecture_where_no_model_is_at_hand(name, tmp_path, monkeypatch):
     monkeypatch.delenv("DCGMM_TRAIN", raising=False)
     monkeypatch.delenv("DCGMM_RESULTS", raising=False)
-    quick = yaml.safe_load((ROOT / "params.yaml").read_text())["quick"] | {"epochs": 1}
+    quick = yaml.safe_load((ROOT / "params.yaml").read_text())["quick"] | {"epochs": 1, "measured": 5}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"quick": quick}))
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
     execute(name, tmp_path, scale="quick", **CHANGED[name])

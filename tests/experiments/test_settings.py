@@ -79,6 +79,7 @@ WRONG = {
     "epochs": [0, -1, 1.5, True, "3", None, [3]],
     "batch_size": [0, 2.5, "many"],
     "images": [0, -5, "all"],
+    "measured": [0, -5, "all"],
     "repetitions": [0, "1"],
     "threads": [0, False],
     "seed": [-1, "a", 2**70],

@@ -32,7 +32,7 @@ def project(tmp_path_factory):
 
 
 def set_params(folder, **changed):
-    block = {**PARAMS, "architectures": ["2L-b", "1L"], "ablations": [], "images": IMAGES, **changed}
+    block = {**PARAMS, "architectures": ["2L-b", "1L"], "ablations": [], "images": IMAGES, "measured": 5, **changed}
     (folder / "params.yaml").write_text(yaml.safe_dump({"quick": block}), "utf-8")
 
 
