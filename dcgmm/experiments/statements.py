@@ -1,5 +1,6 @@
 """The statements of docs/protocol.md: which numbers of which trainings decide each of them."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dcgmm import datasets
+from dcgmm.experiments.folders import root
 from dcgmm.experiments.protocol import FAILS, HOLDS, UNDECIDED, Comparison, Part, compare, judge
 
 REPETITIONS = 10
@@ -383,6 +385,22 @@ def outcomes(runs: Runs) -> pd.DataFrame:
     for name, outcome in _known(runs).items():
         rows.append({"statement": name, "outcome": outcome, "depends on the margin": False})
     return pd.DataFrame(rows).sort_values("statement", key=lambda names: names.map(_order), kind="stable")
+
+
+def words() -> dict[str, str]:
+    """Return the sentence of each statement as docs/protocol.md has it, by its name, without what was foreseen.
+
+    Example:
+        >>> words()["C2.3"]
+        'The mean of the convolutional instances is better than the mean of the other three.'
+    """
+    page = (root() / "docs" / "protocol.md").read_text("utf-8").partition("## 4.")[2].partition("## 5.")[0]
+    found = {}
+    for item in re.findall(r"^- (C\d.*?)(?=^- |^\*\*|^$)", page, re.MULTILINE | re.DOTALL):
+        names, text = re.match(r"((?:C\d+\.\d+,? )+)(.*)", " ".join(item.split())).groups()
+        sentence = re.sub(r" ?\*[^*]*\*", "", text)
+        found |= dict.fromkeys(re.findall(r"C\d+\.\d+", names), sentence)
+    return found
 
 
 def _order(name):

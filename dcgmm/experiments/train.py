@@ -52,7 +52,8 @@ def train_record(
         versions: the `versions_here` of the process that asks, which must be those of this process.
         measures: what is measured beside `evaluate`: `"samples"`, and names of `evaluation_of_claims.MEASURES`.
             Default: nothing.
-        most: how many samples or damaged images such a measure takes at most. Default None: as many as the protocol says.
+        most: how many samples or damaged images such a measure takes at most. Default None: as many as in the
+            protocol.
         trained: the content of the repetition's file, if it is only to be evaluated again. Default None: train.
         report: called with the course of the training, a text. Default: nothing.
 

@@ -99,6 +99,12 @@ def test_a_statement_follows_the_numbers_that_it_names(statement, changed, expec
     assert outcome(statement, changed) == expected
 
 
+def test_every_statement_has_its_words_on_the_page():
+    words = statements.words()
+    assert {name.rstrip("abc") for name in outcomes(runs()).statement if "." in name} == words.keys()
+    assert all(len(text.split()) > 2 and "*" not in text and "  " not in text for text in words.values())
+
+
 def test_there_is_no_outcome_before_ten_repetitions():
     table = outcomes(runs(n=9))
     assert set(table.outcome) == {NO_OUTCOME, NOT_TESTABLE}
