@@ -153,7 +153,7 @@ class Training:
 
     @property
     def most(self) -> int | None:
-        """How many samples or damaged images a measure takes at most at this scale; None: as many as in the protocol."""
+        """How many samples or damaged images a measure takes at most at this scale; None: as in the protocol."""
         return settings(self.scale).get("measured")
 
     @property
