@@ -13,6 +13,7 @@ from dcgmm.experiments.folders import root
 from dcgmm.experiments.protocol import FAILS, HOLDS, UNDECIDED, Comparison, Part, compare, judge
 
 REPETITIONS = 10
+FEWEST = 3  # repetitions that can be compared
 NOT_TESTABLE = "not testable here"
 NO_OUTCOME = "not yet"
 OTHER = {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}
@@ -360,19 +361,18 @@ def _known(runs: Runs) -> dict[str, str]:
 def outcomes(runs: Runs) -> pd.DataFrame:
     """Return all comparisons of a data set with the outcomes of their statements.
 
-    Before ten repetitions are complete, a statement has no outcome: `NO_OUTCOME`.
+    Before ten repetitions are complete, a statement has no outcome: `NO_OUTCOME`. Fewer than three cannot be compared.
 
     Args:
         runs: the numbers of all repetitions.
-
-    Raises:
-        ValueError: if there are fewer than three repetitions.
 
     Returns:
         A table with a row for each comparison: the statement, what is compared, its kind, the mean difference, positive
         where the first of the two is better, its 95 % interval (low, high), p, the margin, the number of repetitions,
         the outcome of the statement, and whether it depends on the margin (half and twice as large).
     """
+    if len(runs.of("1L", "dunn")) < FEWEST:
+        return _not_compared()
     rows = []
     for compared in COMPARED.values():
         statements = compared(runs)
@@ -385,6 +385,14 @@ def outcomes(runs: Runs) -> pd.DataFrame:
     for name, outcome in _known(runs).items():
         rows.append({"statement": name, "outcome": outcome, "depends on the margin": False})
     return pd.DataFrame(rows).sort_values("statement", key=lambda names: names.map(_order), kind="stable")
+
+
+def _not_compared():
+    """Return the table of `outcomes` without any comparison."""
+    names = [f"{name}{end}" for name in words() for end in ("abc" if name.startswith("C17.") else [""])]
+    rows = [{"statement": name, "outcome": NO_OUTCOME} for name in names]
+    rows += [{"statement": name, "outcome": NOT_TESTABLE} for name in ("C6", "C14")]
+    return pd.DataFrame(rows).sort_values("statement", key=lambda column: column.map(_order))
 
 
 def words() -> dict[str, str]:
