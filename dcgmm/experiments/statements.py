@@ -16,6 +16,7 @@ REPETITIONS = 10
 FEWEST = 3  # repetitions that can be compared
 NOT_TESTABLE = "not testable here"
 NO_OUTCOME = "not yet"
+SHARED = ("C8.3", "C9.6")  # statements that compare the data sets
 OTHER = {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}
 
 CONVOLUTIONAL = ("2L-a", "2L-b", "2L-c", "2L-e", "3L-a")
@@ -376,8 +377,7 @@ def outcomes(runs: Runs) -> pd.DataFrame:
     rows = []
     for compared in COMPARED.values():
         statements = compared(runs)
-        found = _judged(statements)
-        scaled = [_judged(statements, factor) for factor in (0.5, 2)]
+        found, *scaled = (_judged_on_both(compared, runs, factor) for factor in (1, 0.5, 2))
         for name, parts in statements.items():
             depends = any(other[name] != found[name] for other in scaled)
             for label, part in parts.items():
@@ -403,9 +403,9 @@ def words() -> dict[str, str]:
         'The mean of the convolutional instances is better than the mean of the other three.'
     """
     page = (root() / "docs" / "protocol.md").read_text("utf-8").partition("## 4.")[2].partition("## 5.")[0]
-    found = {}
+    found: dict[str, str] = {}
     for item in re.findall(r"^- (C\d.*?)(?=^- |^\*\*|^$)", page, re.MULTILINE | re.DOTALL):
-        names, text = re.match(r"((?:C\d+\.\d+,? )+)(.*)", " ".join(item.split())).groups()
+        _, names, text = re.split(r"^((?:C\d+\.\d+,? )+)", " ".join(item.split()))
         sentence = re.sub(r" ?\*[^*]*\*", "", text)
         found |= dict.fromkeys(re.findall(r"C\d+\.\d+", names), sentence)
     return found
@@ -417,7 +417,19 @@ def _order(name):
     return int(claim) + int(number.rstrip("abc") or 0) / 100 + "abc".find(number[-1:]) / 10_000
 
 
-def _judged(statements, factor=1.0):
+def _judged_on_both(compared, runs, factor):
+    """Return the outcome of each statement of a claim; a shared one needs the same outcome on both data sets.
+
+    Such a statement is corrected among those of each data set, so it may be significant on one alone.
+    """
+    found = _judged(compared(runs), factor)
+    if shared := [name for name in SHARED if name in found]:
+        other = _judged(compared(replace(runs, dataset=OTHER[runs.dataset])), factor)
+        found |= {name: UNDECIDED for name in shared if found[name] != other[name]}
+    return found
+
+
+def _judged(statements, factor):
     """Return the outcome of each statement, with all margins times a factor."""
     scaled = {name: [_scaled(part, factor) for part in parts.values()] for name, parts in statements.items()}
     found = judge(scaled)
