@@ -62,7 +62,7 @@ help: ## Explain the targets
 figures: $(READY) ## Regenerate all figures and tables at the quick scale (minutes) into results/quick
 	$(call repro,dvc.yaml,results/quick)
 
-paper: $(READY) ## Regenerate at the paper's scale (an hour or so a repetition) what is out of date in results/paper
+paper: $(READY) ## Regenerate at the paper's scale (up to two hours a repetition) what is out of date in results/paper
 	$(call repro,results/paper/dvc.yaml,results/paper)
 
 experiment: $(READY) ## Run one notebook on any data set: DATASET=name NOTEBOOK=05-sampling [ARCHITECTURE= CLASSES= PARAMS= SCALE=]

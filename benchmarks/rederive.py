@@ -306,15 +306,14 @@ def refuted(part, level, factor):
     """Say whether the interval of this level refutes a part."""
     if not np.isfinite(part.differences).all():
         return False
-    low, high = interval(part.differences, level)
-    margin = factor * part.margin
+    high, margin = interval(part.differences, level)[1], factor * part.margin
     if part.kind in ("as good", "not worse"):
-        return high < 0 and not inside(low, high, margin)
+        return high < 0 and not inside(*interval(part.differences, 0.95), margin)
     return high < margin  # of "above" the margin is 0
 
 
-def holds(part, is_significant, level, factor):
-    """Say whether a part holds; `level` is the one at which it would be refuted."""
+def holds(part, is_significant, factor):
+    """Say whether a part holds, by its 95 % interval."""
     if not np.isfinite(part.differences).all():
         return False
     low, high = interval(part.differences, 0.95)
@@ -322,7 +321,7 @@ def holds(part, is_significant, level, factor):
     if part.kind == "better":
         return is_significant and part.differences.mean() > 0 and not inside(low, high, margin)
     if part.kind == "not worse":
-        return not refuted(part, level, factor)
+        return not refuted(part, 0.95, factor)
     return low > -margin
 
 
@@ -331,7 +330,7 @@ def judge(parts, is_significant, factor=1):
     if isinstance(parts, str):
         return parts
     level = 1 - 0.05 / len(parts)
-    if all(holds(one, is_significant, level, factor) for one in parts):
+    if all(holds(one, is_significant, factor) for one in parts):
         return HOLDS
     return FAILS if any(refuted(one, level, factor) for one in parts) else UNDECIDED
 
