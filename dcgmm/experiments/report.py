@@ -110,7 +110,7 @@ class Report:
 
     @property
     def provenance(self) -> str:
-        """The end of every caption: data set, scale, seed and the version of the code."""
+        """The end of every caption: data set, scale, seeds and the version of the code."""
         asked = settings(self.scale)
         title = datasets.TITLES[self.dataset]
         limit = asked.get("images")
@@ -118,7 +118,10 @@ class Report:
         if self.dataset not in datasets.DATASETS:
             images = f" of {limit or IMAGES_OF_MNIST:,} images, or as many steps"
         scale = f"scale {self.scale} ({asked['epochs']} epochs{images})"
-        return f"{title}, {self.instance}, {scale}, seed {self.seed}, code {code_version()}."
+        first, last = asked["seed"], asked["seed"] + asked["repetitions"] - 1
+        trained = f"seed {first}" if first == last else f"seeds {first} to {last}"
+        seeds = f"trainings: {trained}, other draws: seed {self.seed}"
+        return f"{title}, {self.instance}, {scale}, {seeds}, code {code_version()}."
 
 
 def judge(report: Report, claim: str, checks: Iterable[bool], numbers: str, repetitions: int | None = None) -> None:

@@ -1,7 +1,7 @@
 """The statements of docs/protocol.md: which numbers of which trainings decide each of them."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -67,7 +67,6 @@ MEASURES = {
     "in use": Measure("components_in_use", 1),
 }
 SHARE, CORRUPTED, OF_INPUT, ERROR, DIVERSITY, JS = 0.03, 0.01, 0.003, 0.03, 0.03, 0.02
-Who = str | Sequence[str] | Mapping[str, Any]
 
 
 @dataclass(frozen=True)

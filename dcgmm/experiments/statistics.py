@@ -79,6 +79,16 @@ def describe(values: Any, digits: int = 2, **bounds: float) -> str:
     return f"{np.mean(values):.{digits}f}{bracket}"
 
 
+def in_words(n: int) -> str:
+    """Return a number of repetitions in words, for captions.
+
+    Example:
+        >>> in_words(1), in_words(10)
+        ('1 repetition', '10 repetitions')
+    """
+    return f"{n} repetition{'s' * (n != 1)}"
+
+
 def _repetitions(name, value):
     """Return one value of each repetition as an array of float64."""
     values = arguments.array(name, value, "(repetitions,)", finite=False).astype("float64")
