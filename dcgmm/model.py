@@ -610,7 +610,7 @@ class DCGMM(OutlierDetection, TrainingLoop):
         saving.save(super().save, filepath, overwrite, **kwargs)
 
     def save_weights(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
-        """Save the weights alone, as Keras does.
+        """Save the weights alone, as Keras does, but the file is never incomplete.
 
         Args:
             filepath: a path that ends in `.weights.h5`.
@@ -622,8 +622,7 @@ class DCGMM(OutlierDetection, TrainingLoop):
             ValueError: if the path does not end in `.weights.h5`.
             FileNotFoundError: if its folder does not exist.
         """
-        path = saving.checked_path(filepath, (".weights.h5", ".weights.json"), overwrite)
-        super().save_weights(path, overwrite=True, **kwargs)
+        saving.save_weights(super().save_weights, filepath, overwrite, **kwargs)
 
 
 def _check_options(method, given):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import tempfile
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable
@@ -53,6 +54,42 @@ def save(
         files.write_archive(path, _canonical_members(beside))
     finally:
         beside.unlink(missing_ok=True)
+
+
+def save_weights(
+    save_as_keras_does: Callable[..., None], filepath: files.FilePath, overwrite: bool = True, **kwargs: Any
+) -> None:
+    """Save a model's weights alone, as Keras does; a `.weights.h5` file is complete or absent.
+
+    Args:
+        save_as_keras_does: the model's `keras.Model.save_weights`.
+        filepath: where to save, a path that ends in `.weights.h5`, or in `.weights.json` for weights in several files,
+            which are written in place.
+        overwrite: whether an existing file is replaced without a question. Default True.
+        **kwargs: the other arguments of `keras.Model.save_weights`.
+
+    Raises:
+        FileExistsError: if the file exists and is not to be replaced. Keras would ask on the standard input.
+        ValueError: if the path has another ending.
+        FileNotFoundError: if its folder does not exist.
+        OSError: if the disk is full or read-only; an existing `.weights.h5` file is as it was.
+
+    Example:
+        >>> import tempfile
+        >>> layer = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        >>> path = Path(tempfile.mkdtemp(), "layer.weights.h5")
+        >>> save_weights(layer.save_weights, path)
+        >>> [file.name for file in path.parent.iterdir()]
+        ['layer.weights.h5']
+    """
+    path = checked_path(filepath, (".weights.h5", ".weights.json"), overwrite)
+    if path.suffix == ".json":
+        save_as_keras_does(path, overwrite=True, **kwargs)
+        return
+    with tempfile.TemporaryDirectory() as folder:  # HDF5 cannot close a file on a full disk in peace
+        complete = Path(folder, path.name)
+        save_as_keras_does(complete, **kwargs)
+        files.write(path, complete.read_bytes())
 
 
 def checked_path(filepath: Any, endings: tuple[str, ...], overwrite: Any) -> Path:

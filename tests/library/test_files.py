@@ -15,8 +15,12 @@ from dcgmm import DCGMM, files, load_pretrained, saving
 RNG = np.random.default_rng(0)
 
 
+def small_model():
+    return DCGMM.from_spec("F(8,8,2,2) G(25)", (28, 28, 1))
+
+
 def save_model(path):
-    DCGMM.from_spec("F(8,8,2,2) G(25)", (28, 28, 1)).save(path)
+    small_model().save(path)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +28,11 @@ def save_model(path):
     [
         pytest.param(
             "m.keras", save_model, marks=pytest.mark.promise("fault", "the disk is full while a model is saved")
+        ),
+        pytest.param(
+            "m.weights.h5",
+            lambda path: small_model().save_weights(path),
+            marks=pytest.mark.promise("fault", "the disk is full while a model's weights are saved"),
         ),
         ("a.txt", lambda path: files.write(path, RNG.bytes(10**5))),
         ("a.zip", lambda path: files.write_archive(path, {"x": RNG.bytes(10**5)})),
