@@ -1,0 +1,88 @@
+"""Compare printed tables across kinds of processors: `python benchmarks/processors.py`, half an hour on two cores.
+
+Some notebooks run at the quick scale, with their trainings, in a fresh clone for each setting. Their printed tables,
+which `make test` also compares, are compared with those of the first run. results/processors.csv has a row for each.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+
+# NumPy names its parts for single processors by their features.
+from numpy._core._multiarray_umath import __cpu_dispatch__
+
+from dcgmm.experiments import provenance
+from dcgmm.experiments.verify import NUMBER
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = ("03-outliers", "04-clustering", "05-sampling", "09-inpainting")
+WITHOUT_AVX512 = {
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "NPY_DISABLE_CPU_FEATURES": " ".join(name for name in __cpu_dispatch__ if "512" in name or name == "X86_V4"),
+    "OPENBLAS_CORETYPE": "Haswell",
+}
+# The environment of each run, and the number of threads of its trainings.
+SETTINGS: dict[str, tuple[dict[str, str], int]] = {
+    "as usual": ({}, 1),
+    "a second time": ({}, 1),
+    "without AVX-512": (WITHOUT_AVX512, 1),
+    "without oneDNN": ({"TF_ENABLE_ONEDNN_OPTS": "0"}, 1),
+    "two threads a training": ({}, 2),
+}
+
+
+def printed_tables(environment, threads):
+    """Return the tables that the notebooks print in a fresh clone, texts by notebook and cell."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
+        params = Path(folder, "params.yaml")
+        params.write_text(re.sub(r"(?m)^  threads: 1\b", f"  threads: {threads}", params.read_text("utf-8")), "utf-8")
+        tables = {}
+        for name in NOTEBOOKS:
+            command = [sys.executable, "-P", "dcgmm/experiments/execute.py", name, "--scale=quick", "--dataset=mnist"]
+            subprocess.run(command, cwd=folder, env={**os.environ, **environment}, check=True)
+            tables |= tables_of(name, Path(folder, "results", "quick", "notebooks", f"{name}-mnist.ipynb"))
+        return tables
+
+
+def tables_of(name, executed):
+    """Return the outputs of an executed notebook that `make test` compares, texts by notebook and cell."""
+    cells = nbformat.read(executed, as_version=4).cells
+    checked = [(i, cell) for i, cell in enumerate(cells) if cell.source.startswith("# NBVAL_CHECK_OUTPUT")]
+    return {(name, i): "".join(output.get("text", "") for output in cell.outputs) for i, cell in checked}
+
+
+def compared(usual, other):
+    """Return how many numbers a printed table has, how many moved, and the largest change, a dict."""
+    pairs = list(zip(NUMBER.findall(usual), NUMBER.findall(other), strict=True))
+    changes = [abs(float(a.replace("−", "-")) - float(b.replace("−", "-"))) for a, b in pairs]
+    largest = max(range(len(pairs)), key=changes.__getitem__)
+    was, now = pairs[largest] if changes[largest] else ("", "")
+    return {"numbers": len(pairs), "moved": sum(change > 0 for change in changes), "largest_was": was, "is": now}
+
+
+def main():
+    """Compare all settings, print the table and write it."""
+    runs = {}
+    for setting, (environment, threads) in SETTINGS.items():
+        print(setting, flush=True)
+        runs[setting] = printed_tables(environment, threads)
+    usual = runs.pop("as usual")
+    rows = [
+        {"setting": setting, "notebook": notebook, "cell": cell, **compared(text, tables[notebook, cell])}
+        for setting, tables in runs.items()
+        for (notebook, cell), text in usual.items()
+    ]
+    table = pd.DataFrame(rows).assign(processor=provenance.processor())
+    print(table.to_string(index=False))
+    table.to_csv(ROOT / "results" / "processors.csv", index=False, lineterminator="\n")
+
+
+if __name__ == "__main__":
+    main()
