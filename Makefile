@@ -140,6 +140,7 @@ define repro
 	{ .venv/bin/dvc status --quiet $(1):train || { \
 	{ .venv/bin/python -m dcgmm.experiments grid --scale $(notdir $(2)) || [ $$? -eq 1 ]; } && \
 	$(call each,$(1),train@); }; } && \
+	$(call each,$(1),baselines@) && \
 	$(call each,$(1),notebook@); }
 $(RUN) .venv/bin/dvc repro --keep-going $(1)
 @find $(2)/figures $(2)/tables $(2)/notebooks -type f ! -name ".*" | sort

@@ -6,7 +6,7 @@ import os
 import sys
 
 from dcgmm import datasets
-from dcgmm.experiments import golden, own_run, settings_check, stages, verify, yaml_file
+from dcgmm.experiments import baseline_runs, golden, own_run, settings_check, stages, verify, yaml_file
 from dcgmm.experiments.config import declared_datasets
 from dcgmm.experiments.folders import NotWritable, use_results_of_dvc
 from dcgmm.experiments.on_demand import TrainingsFailed, fill_store, store_repetition
@@ -17,6 +17,7 @@ STAGES = {
     "data": "fetch and verify the data sets",
     "grid": "train all of a scale at once, here or on a Dask cluster, into the store",
     "train": "train all architectures on a data set, all repetitions, and collect their numbers",
+    "baselines": "measure other methods on MNIST or FashionMNIST, classes 0-4, and collect their numbers",
     "repetition": "train one repetition of one architecture into the store",
     "notebook": "execute one notebook on a data set, with parameters of your own, into results/own",
     "verify": "check committed results: data, lock, models and tables, each against what is made again",
@@ -48,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     for name in ("train", "repetition"):
         stage[name].add_argument("--classes", default="all", help='"all", or labels such as 0-4 or 0,2,7-9')
         stage[name].add_argument("--dataset", required=True, choices=names)
+    stage["baselines"].add_argument("--dataset", required=True, choices=list(datasets.DATASETS))
     add = stage["grid"].add_argument
     add("--dataset", nargs="+", choices=names, help="default: those that dvc.yaml trains on")
     add("--classes", nargs="+", help="default: those that dvc.yaml trains on, or all")
@@ -60,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     add("--architecture", default="", help="a name of Table I or a specification; default: the notebook chooses")
     add("--classes", default="", help="the classes to train on, such as 0-1; default: the notebook chooses")
     add("--parameters", default="", help='others, such as "n_samples=50 top_s=2"; values are read as YAML')
-    for name in ("data", "grid", "train", "repetition", "notebook"):
+    for name in ("data", "grid", "train", "baselines", "repetition", "notebook"):
         stage[name].add_argument("--scale", default="quick", help="a block of params.yaml: quick or paper")
     stage["verify"].add_argument("--scale", default="paper", help="a block of params.yaml: paper or quick")
     stage["verify"].add_argument("--notebook", nargs="*", default=[], help="which to execute again; default: all")
@@ -83,6 +85,8 @@ def main(arguments: list[str] | None = None) -> None:
             fill_store(trainings, asked.repetitions, asked.workers, asked.scheduler)
         case "train":
             stages.collect(asked.dataset, asked.classes, asked.scale)
+        case "baselines":
+            baseline_runs.collect(asked.dataset, asked.scale)
         case "repetition":
             stages.check_usable(asked.dataset)
             training = Training(asked.architecture, asked.dataset, asked.classes, asked.scale, asked.changes)

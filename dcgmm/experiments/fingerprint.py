@@ -30,6 +30,7 @@ TRAINING = (
     "datasets/idx.py",
     "datasets/transforms.py",
     "divergence.py",
+    "experiments/expectation_maximisation.py",
     "experiments/train.py",
     "keras_settings.py",
     "layers.py",
@@ -79,6 +80,18 @@ CLAIMS = (
     "outliers.py",
     "sharpening.py",
 )
+# The modules that decide the numbers of other methods.
+BASELINES = (
+    "datasets/__init__.py",
+    "datasets/idx.py",
+    "datasets/transforms.py",
+    "experiments/baseline_runs.py",
+    "experiments/baselines.py",
+    "experiments/evaluation_of_samples.py",
+    "experiments/real_images.py",
+    "metrics.py",
+    "realism.py",
+)
 # The modules that read images of your own; they have a key of their own in the records of such data.
 READER = (
     "datasets/arrays.py",
@@ -110,7 +123,7 @@ WITHOUT_NUMBERS = (
 )
 # The modules that decide the content of a notebook, beside its models.
 NOTEBOOKS = (
-    *sorted({*TRAINING, *EVALUATION, *CLAIMS}),
+    *sorted({*TRAINING, *EVALUATION, *CLAIMS, *BASELINES}),
     "datasets/description.py",
     "experiments/choices.py",
     "experiments/claims.py",
@@ -170,9 +183,18 @@ def of_notebooks(package: Path = PACKAGE) -> dict[str, str]:
     return {"notebooks": _hash(NOTEBOOKS, package)}
 
 
+def of_baselines(package: Path = PACKAGE) -> dict[str, str]:
+    """Return the fingerprint of the code that decides the numbers of other methods: `baselines`."""
+    return {"baselines": _hash(BASELINES, package)}
+
+
 def files_of_the_stage() -> dict[str, str]:
     """Return what the stage `code` writes: the names of its files, and their texts."""
-    keys = {"training.json": all_keys(), "notebooks.json": {"code": of_notebooks()["notebooks"]}}
+    keys = {
+        "training.json": all_keys(),
+        "baselines.json": of_baselines(),
+        "notebooks.json": {"code": of_notebooks()["notebooks"]},
+    }
     return {name: json.dumps(own, indent=1) + "\n" for name, own in keys.items()}
 
 
@@ -233,7 +255,7 @@ def _text(node):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Write the fingerprints that trainings and notebooks depend on.")
-    parser.add_argument("folder", type=Path, help="where to write training.json and notebooks.json")
+    parser.add_argument("folder", type=Path, help="where to write the fingerprints")
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files_of_the_stage().items():

@@ -95,9 +95,10 @@ def optimizers() -> tuple[str, ...]:
 
 
 def _is_optimizer(value):
-    return isinstance(value, str) and value.lower() in {name.lower() for name in optimizers()}
+    return value == EM or isinstance(value, str) and value.lower() in {name.lower() for name in optimizers()}
 
 
+EM = "EM"
 ANNEALING: dict[str, Rule] = {
     "sigma_start": _or_nothing(POSITIVE),
     "sigma_end": POSITIVE,
@@ -134,7 +135,7 @@ CHANGES: dict[str, Any] = {
     "final_rate": FACTOR,
     "start_delay": _number("of at least 0 and below 1", lambda x: 0 <= x < 1),
     "images": _or_nothing(COUNT),
-    "optimizer": Rule("the name of one of Keras' optimizers, such as Adam", _is_optimizer),
+    "optimizer": Rule("the name of one of Keras' optimizers, such as Adam, or EM for a flat mixture", _is_optimizer),
     "gmm": GMM_ARGUMENTS,
     "start": Rule('"k-means", or no such key', lambda value: value == "k-means"),
     "layerwise": TRUTH,
@@ -159,7 +160,7 @@ def training_faults(architecture: Any, changes: Any) -> list[str]:
         ['changes.optimiser: unknown key; did you mean `optimizer`?',
          'changes.epochs: received 0 (int), expected a whole number of at least 1']
     """
-    reason = _reason_against(architecture)
+    reason = _reason_against(architecture) or _reason_against_em(architecture, changes)
     return [f"architecture: {reason}"] * bool(reason) + _block_faults(changes, CHANGES, "changes")
 
 
@@ -282,7 +283,11 @@ def _ablation_faults(ablation, path):
     }
     found = _block_faults(ablation, rules, path, needed=["architectures"])
     if isinstance(ablation, Mapping) and _is_list(ablation.get("architectures")):
-        found += architectures_faults(ablation["architectures"], f"{path}.architectures")
+        below = f"{path}.architectures"
+        found += architectures_faults(ablation["architectures"], below)
+        changes = ablation.get("changes", {})
+        reasons = (_reason_against_em(name, changes) for name in ablation["architectures"] if not _reason_against(name))
+        found += [f"{below}: {reason}" for reason in reasons if reason]
     return found
 
 
@@ -319,6 +324,14 @@ def _reason_against(architecture):
     if not isinstance(architecture, str):
         return f"received {_shown(architecture)}, expected a name of Table I or a specification, as text"
     return _unreadable(architecture)
+
+
+def _reason_against_em(architecture, changes):
+    """Return why an architecture cannot be fitted by EM, if the changes ask for this, or None."""
+    if not isinstance(changes, Mapping) or changes.get("optimizer") != EM:
+        return None
+    kinds = [part[0] for part in spec_parts(resolve(architecture))]
+    return None if kinds.count("G") == 1 and "C" not in kinds else f"EM fits flat mixtures only, not {architecture!r}"
 
 
 @cache

@@ -22,6 +22,7 @@ from dcgmm.experiments import fingerprint, provenance
 from dcgmm.experiments.evaluation import evaluate
 from dcgmm.experiments.evaluation_of_claims import evaluate_claims
 from dcgmm.experiments.evaluation_of_samples import evaluate_samples
+from dcgmm.experiments.expectation_maximisation import fit_by_em
 from dcgmm.experiments.real_images import RealImages, measured
 from dcgmm.model import DCGMM
 from dcgmm.parallel import use_cores
@@ -183,6 +184,10 @@ def fit_record(
     tops = [i for i, layer in enumerate(layers, start=1) if layer.startswith("G")] if record.get("layerwise") else []
     arguments = {key: record[key] for key in ("seed", "annealing", "centroid_phase")}
     arguments |= {key: record[key] for key in ("rates", "final_rate", "start_delay") if key in record}
+    if record.get("optimizer") == "EM":
+        report(" EM")
+        model = DCGMM.from_spec(" ".join(layers), x.shape[1:], gmm=record.get("gmm"), **arguments)
+        return model, fit_by_em(model, x, record["seed"])
     below: DCGMM | None = None
     history: dict[str, list[float]] = {}
     # With fewer images than the epochs are meant for, more epochs make as many steps.
