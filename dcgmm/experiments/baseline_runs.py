@@ -14,12 +14,10 @@ from dcgmm.experiments.baselines import METHODS, WITHOUT_SEED, measure
 from dcgmm.experiments.config import declared_datasets, root, settings
 from dcgmm.experiments.folders import collection, writable
 from dcgmm.experiments.on_demand import TrainingsFailed
-from dcgmm.experiments.real_images import RealImages, measured
+from dcgmm.experiments.real_images import RealImages, measured, of_other_data
 
 KNOWN = "0-4"  # what the methods learn in the pipeline, as the paper's instances do
 N_SEEDS = 3
-N_OTHER = 5000
-OTHER = {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}
 
 
 def baselines(dataset: str, classes: str = KNOWN, scale: str = "quick") -> pd.DataFrame:
@@ -133,6 +131,6 @@ def _images(dataset, classes, images, most):
     x, y = datasets.thinned(*datasets.select_classes(x, y, classes), images)
     known = np.isin(y_test, classes)
     unlike = {"unknown": x_test[~known]} if not known.all() else {}
-    if dataset in OTHER:
-        unlike["other"] = datasets.load_dataset(OTHER[dataset])[2][:N_OTHER]
+    if (foreign := of_other_data(dataset)) is not None:
+        unlike["other"] = foreign
     return RealImages(x, y, x_test[known], most), unlike

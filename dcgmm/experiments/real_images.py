@@ -8,12 +8,14 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from dcgmm import metrics
+from dcgmm import datasets, metrics
 from dcgmm.realism import Bins, Neighbourhoods
 
 # The images that give the bins, the balls and the judge, as docs/protocol.md says.
 N_IMAGES = 10_000
 N_BALLS = 5000
+OTHER = {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}
+N_OTHER = 5000
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +83,11 @@ class RealImages:
 
     def _certainty(self, images):
         return self._judge.predict_proba(_rows(images)).max(axis=1)
+
+
+def of_other_data(dataset: str) -> np.ndarray | None:
+    """Return the first 5,000 test images of the other one of MNIST and FashionMNIST; None: `dataset` is neither."""
+    return datasets.load_dataset(OTHER[dataset])[2][:N_OTHER] if dataset in OTHER else None
 
 
 def measured(most: int | None) -> dict[str, str]:

@@ -23,7 +23,7 @@ from dcgmm.experiments.evaluation import evaluate
 from dcgmm.experiments.evaluation_of_claims import evaluate_claims
 from dcgmm.experiments.evaluation_of_samples import evaluate_samples
 from dcgmm.experiments.expectation_maximisation import fit_by_em
-from dcgmm.experiments.real_images import RealImages, measured
+from dcgmm.experiments.real_images import RealImages, measured, of_other_data
 from dcgmm.model import DCGMM
 from dcgmm.parallel import use_cores
 
@@ -96,7 +96,8 @@ def train_record(
             path.write_bytes(trained)
             model = loading.load(path)
         report(" evaluation")
-        notes["metrics"] = evaluate(model, x_test, y_test, record["classes"])
+        other = of_other_data(record["dataset"])
+        notes["metrics"] = evaluate(model, x_test, y_test, record["classes"], other)
         if measures:
             real = _real_images(record["dataset"], record["data"], tuple(record["classes"]), record.get("images"), most)
             if "samples" in measures:
