@@ -75,6 +75,9 @@ def test_a_training_has_the_weights_that_are_noted_here(trained_model):
 def test_a_training_has_the_reported_numbers_that_are_noted_here(trained_model):
     numbers = experiments.evaluate(trained_model, images(300), np.arange(300) % 3, classes=[0, 1])
     assert numbers.pop("lowest_layer").startswith("sha256:")
+    points = [numbers.pop(f"rejected_{kept}") for kept in range(5, 100, 5)]
+    assert points == sorted(points, reverse=True)
+    assert np.trapezoid([1, *points, 0], dx=0.05) == pytest.approx(numbers["auc_1"], abs=0.02)
     x, y = images(300), np.arange(300) % 2
     numbers |= experiments.evaluate_samples(trained_model, RealImages(x, y, x, most=100))
     golden = GOLDEN_METRICS | GOLDEN_SAMPLES
