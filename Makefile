@@ -149,7 +149,7 @@ endef
 
 # $(call each,FILE,NAME): run the stages whose names contain NAME, several at a time. Go on after one that fails, which
 # xargs tells by 123. Names are passed as they are, whatever characters they have.
-each = { .venv/bin/dvc stage list --name-only $(1) | grep $(2) | tr '\n' '\0' | xargs -0 -n 2 -P "$$CHOSEN_JOBS" \
+each = { .venv/bin/dvc stage list --name-only $(1) | grep $(2) | tr '\n' '\0' | xargs -0 -r -n 2 -P "$$CHOSEN_JOBS" \
 	sh -c '.venv/bin/dvc --wait-for-lock repro --single-item --keep-going "$$@" || exit 1' sh || [ $$? -eq 123 ]; }
 
 # Print the version of a usable Python. Otherwise print what is missing, and fail.

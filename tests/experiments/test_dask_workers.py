@@ -359,7 +359,9 @@ def pipeline(project, tmp_path):
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
     stages["train"]["foreach"] = {"mine-all": {"dataset": "mine", "classes": "all"}}
     stages["notebook"]["matrix"] = {"notebook": ["small"], "dataset": ["mine"]}
-    of_paper = [f"results/quick/{kind}/{name}" for kind in ("models", "repetitions") for name in datasets.DATASETS]
+    del stages["baselines"]
+    kinds = ("models", "repetitions", "baselines")
+    of_paper = [f"results/quick/{kind}/{name}" for kind in kinds for name in datasets.DATASETS]
     elsewhere = ["results/bench.csv", *of_paper]
     own = [dependency for dependency in stages["notebook"]["deps"] if dependency not in elsewhere]
     stages["notebook"]["deps"] = [*own, "results/quick/models/mine"]
