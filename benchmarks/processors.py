@@ -1,4 +1,4 @@
-"""Compare printed tables across kinds of processors: `python benchmarks/processors.py`, half an hour on two cores.
+"""Compare printed tables across kinds of processors: `python benchmarks/processors.py`, 15 minutes on two cores.
 
 Some notebooks run at the quick scale, with their trainings, in a fresh clone for each setting. Their printed tables,
 which `make test` also compares, are compared with those of the first run. results/processors.csv has a row for each.
@@ -21,7 +21,7 @@ from dcgmm.experiments import provenance
 from dcgmm.experiments.verify import NUMBER
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = ("03-outliers", "04-clustering", "05-sampling", "09-inpainting")
+NOTEBOOKS = ("04-clustering", "06-top-s", "09-inpainting")
 WITHOUT_AVX512 = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "NPY_DISABLE_CPU_FEATURES": " ".join(name for name in __cpu_dispatch__ if "512" in name or name == "X86_V4"),
