@@ -97,7 +97,7 @@ class Runs:
         """Return a number of each repetition, an array; `auc` and `log_likelihood` are those of the top layer."""
         table = self.repetitions(architecture, self.dataset, classes=classes, **changes)
         if column in ("auc", "log_likelihood"):
-            column = max(name for name in table if name.startswith(f"{column}_"))
+            column = table.filter(regex=rf"^{column}_\d+$").columns[-1]
         return table[column].to_numpy()
 
     def named(self, who: str | Sequence[str] | Best, measure: str) -> list[str]:

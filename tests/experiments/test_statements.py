@@ -16,7 +16,8 @@ CLAIMS = PROTOCOL[PROTOCOL.index("## 4.") : PROTOCOL.index("## 5.")]
 ENDS = ("s1", "s2", "s5", "s10", "all")
 DAMAGES = ("noise", "white", "black")
 COLUMNS = [
-    *("dunn", "davies_bouldin", "components_in_use", "log_likelihood_0", "log_likelihood_1", "auc_0", "auc_1"),
+    *("dunn", "davies_bouldin", "components_in_use", "log_likelihood_0", "log_likelihood_1"),
+    *("auc_0", "auc_1", "auc_other"),
     *("distinct", "diversity", "sharpness", "exact_log_likelihood", "sharpness_sharpened", "diversity_sharpened"),
     *(f"{name}_{end}" for name in ("js", "coverage", "diversity_of_1000", "corrupted") for end in ENDS),
     *("overlap", "overlap_moved", "same_class", "same_class_moved", "js_before", "js_after", "sparser", "dominated"),
