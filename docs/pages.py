@@ -153,31 +153,6 @@ def fill_in(app, page, source):
         measured=measured,
         promises=promises.groupby("kind")[["kept", "broken"]].sum().reindex(PROMISED, fill_value=0).T.to_dict(),
         promises_made_by=counts["command"],
-        processors=moved_tables(pd.read_csv(ROOT / "results" / "processors.csv", keep_default_na=False)),
-    )
-
-
-def moved_tables(compared):
-    """Return a table of what moves in printed tables under each setting, from results/processors.csv."""
-    rows = []
-    for setting, of_setting in compared.groupby("setting", sort=False):
-        moved = of_setting[of_setting.moved > 0]
-        changes = (moved["is"].astype(float) - moved.largest_was.astype(float)).abs()
-        largest = moved.loc[changes.idxmax()] if len(moved) else None
-        rows.append(
-            {
-                "setting": setting,
-                "tables": len(of_setting),
-                "equal as printed": len(of_setting) - len(moved),
-                "numbers": of_setting.numbers.sum(),
-                "moved": of_setting.moved.sum(),
-                "largest change": f"{largest.largest_was} → {largest['is']} ({largest.notebook})" if len(moved) else "",
-            }
-        )
-    return (
-        pd.DataFrame(rows).to_markdown(index=False)
-        + "\n\n*Made by* `python benchmarks/processors.py`, on "
-        + (f"{compared.processor.iloc[0]}.")
     )
 
 
