@@ -91,6 +91,7 @@ def test_a_measured_method_has_the_numbers_of_its_kind():
 
 def test_collected_rows_are_not_measured_again(tmp_path, monkeypatch):
     monkeypatch.setenv("DCGMM_RESULTS", str(tmp_path))
+    monkeypatch.delenv("DCGMM_TRAIN", raising=False)
     monkeypatch.setattr(
         baseline_runs, "_measured", lambda missing, most: {key: row(record) for key, record in missing.items()}
     )
