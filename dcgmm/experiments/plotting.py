@@ -190,6 +190,18 @@ def _draw_box(ax, x, y, width, height, depth, colour):
         ax.add_patch(plt.Polygon(face, facecolor=shade, edgecolor="black", linewidth=0.6))
 
 
+def literal(text: str) -> str:
+    r"""Return a text, such as the name of a class, that Matplotlib draws as it is, also where it has dollar signs.
+
+    Matplotlib takes what stands between two dollar signs as a formula, and fails if it is none.
+
+    Example:
+        >>> print(literal("under 5 $, over 5 $"))
+        under 5 \$, over 5 \$
+    """
+    return text.replace("$", r"\$")
+
+
 def publish(figure: plt.Figure, report: Report, name: str, caption: str, alt: str, models: str | None = None) -> None:
     """Save a figure as PNG and PDF and its caption as Markdown, and display both.
 

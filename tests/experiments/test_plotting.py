@@ -1,3 +1,4 @@
+import io
 from itertools import combinations
 
 import matplotlib.pyplot as plt
@@ -25,6 +26,16 @@ def test_a_drawn_model_names_every_layer_and_shape_and_no_two_texts_touch(spec):
     assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
     assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
     plt.close(figure)
+
+
+@pytest.mark.parametrize("name", ["5 $", "$a_$", r"$\bad$", r"\$", "$$", "from 1 $ to 5 $"])
+def test_a_name_with_dollar_signs_is_drawn_as_it_is(name):
+    figure, drawing = plt.figure(), io.StringIO()
+    figure.text(0, 0, plotting.literal(name))
+    with plt.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(drawing, format="svg")
+    plt.close(figure)
+    assert f">{name}</text>" in drawing.getvalue()
 
 
 def drawn(draw, images):
