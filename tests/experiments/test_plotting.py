@@ -3,6 +3,7 @@ from itertools import combinations
 
 import matplotlib.pyplot as plt
 import numpy as np
+import PIL.Image
 import pytest
 
 from dcgmm import DCGMM
@@ -36,6 +37,28 @@ def test_a_name_with_dollar_signs_is_drawn_as_it_is(name):
         figure.savefig(drawing, format="svg")
     plt.close(figure)
     assert f">{name}</text>" in drawing.getvalue()
+
+
+def as_png(pixels):
+    file = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(file, "png", dpi=(160, 160))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("colours", ["grey", "few", "photograph"])
+def test_a_palette_is_used_only_where_it_does_not_show(colours):
+    rng = np.random.default_rng(0)
+    pixels = {
+        "grey": rng.integers(256, size=(90, 80, 1)) * np.ones(3),
+        "few": rng.integers(256, size=(200, 3))[rng.integers(200, size=(90, 80))],
+        "photograph": rng.integers(256, size=(90, 80, 3)),
+    }[colours].astype("uint8")
+    png = as_png(pixels)
+    saved = plotting.with_palette(png)
+    picture = PIL.Image.open(io.BytesIO(saved))
+    assert picture.info["dpi"] == pytest.approx((160, 160), abs=0.1)
+    np.testing.assert_array_equal(picture.convert("RGB"), pixels)
+    assert saved == png if colours == "photograph" else len(saved) < len(png) / 2
 
 
 def drawn(draw, images):
