@@ -15,6 +15,7 @@ import pandas as pd
 
 import dcgmm
 from dcgmm.datasets import TITLES
+from dcgmm.experiments import claims_page, settings, statements
 from dcgmm.experiments.claims import CLAIMS
 
 ROOT = Path(__file__).parents[1]
@@ -23,8 +24,6 @@ MODULES = sorted(
     for module in pkgutil.walk_packages(dcgmm.__path__, "dcgmm.")
     if not module.name.endswith("__main__")
 )
-
-
 PROMISED = ("fault", "bad input", "kill", "bytes compared")
 
 
@@ -35,10 +34,22 @@ def read_figure(path):
     return {"path": path.with_suffix(".png"), "name": path.stem, "alt": alt, "caption": sentences[0]}
 
 
-def read_verdict(path):
-    """Return a verdict on a claim, with the class of its mark."""
-    judged = json.loads(path.read_text("utf-8"))
-    return judged | {"mark": judged["verdict"].replace(" ", "-"), "numbers": " ".join(judged["numbers"].split())}
+def read_claim(path):
+    """Return what a notebook found on a claim: its statements with their sentences, and its numbers in one line."""
+    found = json.loads(path.read_text("utf-8"))
+    sentences = {name: (outcome, statements.sentence(name)) for name, outcome in found["outcomes"].items()}
+    return found | {"statements": sentences, "numbers": " ".join(found["numbers"].split())}
+
+
+def summary(outcomes):
+    """Return how many statements of a claim have each outcome, as words in their colour, in MyST."""
+    marks = [mark(outcome, text) for outcome, text in claims_page.counted(outcomes).items()]
+    return " ".join(marks) or mark("counted", claims_page.COUNTED)
+
+
+def mark(outcome, text=None):
+    """Return a word in the colour of an outcome, in MyST."""
+    return f"[{text or outcome}]{{.outcome .{outcome.replace(' ', '-')}}}"
 
 
 def read_provenance(path):
@@ -51,16 +62,16 @@ def read_provenance(path):
 
 
 def read_run(folder, executed):
-    """Return the results of an executed notebook: its page's name, its figures in order, its verdicts by claim."""
+    """Return the results of an executed notebook: its page's name, its figures in order, its findings by claim."""
     name, text = executed.stem, executed.read_text("utf-8")
     figures = [read_figure(path) for path in sorted(folder.glob(f"figures/{name}/*.md"))]
-    verdicts = [read_verdict(path) for path in sorted(folder.glob(f"tables/{name}/C*.json"))]
+    claims = [read_claim(path) for path in sorted(folder.glob(f"tables/{name}/C*.json"))]
     finding = folder / "tables" / name / "finding.json"
     return {
         "executed": executed,
         "page": f"notebooks/{name}",
         "figures": {figure["name"]: figure for figure in sorted(figures, key=lambda figure: text.find(figure["alt"]))},
-        "verdicts": {verdict["claim"]: verdict for verdict in verdicts},
+        "claims": {claim["claim"]: claim for claim in claims},
         "finding": json.loads(finding.read_text("utf-8")) if finding.exists() else None,
         "made_by": read_provenance(folder / "tables" / name / "provenance.json"),
     }
@@ -138,7 +149,7 @@ def fill_in(app, page, source):
         return
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters["relative"] = lambda path: os.path.relpath(path, app.srcdir)
-    environment.filters["quoted"] = quoted
+    environment.filters |= {"quoted": quoted, "summary": summary, "mark": mark}
     environment.filters["table"] = lambda frame: f"{frame.round(3).to_markdown(index=False)}\n\n*Made by* `make bench`."
     measured = {path.stem: pd.read_csv(path) for path in (ROOT / "results").glob("bench*.csv")}
     counts = json.loads((ROOT / "results" / "promises.json").read_text("utf-8"))
@@ -148,12 +159,36 @@ def fill_in(app, page, source):
         notebooks=app.notebooks,
         datasets=TITLES,
         claims=CLAIMS,
+        complete=settings(Path(app.config.results).name)["repetitions"],
+        needed=statements.REPETITIONS,
         modules=MODULES,
         dcgmm=dcgmm,
         measured=measured,
         promises=promises.groupby("kind")[["kept", "broken"]].sum().reindex(PROMISED, fill_value=0).T.to_dict(),
         promises_made_by=counts["command"],
+        processors=moved_tables(pd.read_csv(ROOT / "results" / "processors.csv", keep_default_na=False)),
     )
+
+
+def moved_tables(compared):
+    """Return a table of what moves in printed tables under each setting, from results/processors.csv."""
+    rows = []
+    for setting, of_setting in compared.groupby("setting", sort=False):
+        moved = of_setting[of_setting.moved > 0]
+        changes = (moved["is"].astype(float) - moved.largest_was.astype(float)).abs()
+        largest = moved.loc[changes.idxmax()] if len(moved) else None
+        rows.append(
+            {
+                "setting": setting,
+                "tables": len(of_setting),
+                "equal as printed": len(of_setting) - len(moved),
+                "numbers": of_setting.numbers.sum(),
+                "moved": of_setting.moved.sum(),
+                "largest change": f"{largest.largest_was} → {largest['is']} ({largest.notebook})" if len(moved) else "",
+            }
+        )
+    table = pd.DataFrame(rows).to_markdown(index=False)
+    return f"{table}\n\n*Made by* `python benchmarks/processors.py`, on {compared.processor.iloc[0]}."
 
 
 def counted(promises, command):

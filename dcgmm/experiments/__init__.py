@@ -9,8 +9,9 @@ from dcgmm.experiments.evaluation import evaluate
 from dcgmm.experiments.evaluation_of_samples import evaluate_samples, realism
 from dcgmm.experiments.on_demand import repetitions, trained, trained_models
 from dcgmm.experiments.real_images import RealImages
-from dcgmm.experiments.report import Report, finding, judge
+from dcgmm.experiments.report import Report
 from dcgmm.experiments.spec import Training
+from dcgmm.experiments.verdicts import finding, judge
 
 __all__ = [
     "RealImages",

@@ -6,7 +6,7 @@ import os
 import sys
 
 from dcgmm import datasets
-from dcgmm.experiments import baseline_runs, golden, own_run, settings_check, stages, verify, yaml_file
+from dcgmm.experiments import baseline_runs, claims_page, golden, own_run, settings_check, stages, verify, yaml_file
 from dcgmm.experiments.config import declared_datasets
 from dcgmm.experiments.folders import NotWritable, use_results_of_dvc
 from dcgmm.experiments.on_demand import TrainingsFailed, fill_store, store_repetition
@@ -20,6 +20,7 @@ STAGES = {
     "baselines": "measure other methods on MNIST or FashionMNIST, classes 0-4, and collect their numbers",
     "repetition": "train one repetition of one architecture into the store",
     "notebook": "execute one notebook on a data set, with parameters of your own, into results/own",
+    "claims": "write the page of the paper's claims from the tables of the notebooks",
     "verify": "check committed results: data, lock, models and tables, each against what is made again",
     "same-numbers": "declare that changed code gives the same numbers, after a test, so that nothing is trained again",
 }
@@ -62,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     add("--architecture", default="", help="a name of Table I or a specification; default: the notebook chooses")
     add("--classes", default="", help="the classes to train on, such as 0-1; default: the notebook chooses")
     add("--parameters", default="", help='others, such as "n_samples=50 top_s=2"; values are read as YAML')
-    for name in ("data", "grid", "train", "baselines", "repetition", "notebook"):
+    for name in ("data", "grid", "train", "baselines", "repetition", "notebook", "claims"):
         stage[name].add_argument("--scale", default="quick", help="a block of params.yaml: quick or paper")
     stage["verify"].add_argument("--scale", default="paper", help="a block of params.yaml: paper or quick")
     stage["verify"].add_argument("--notebook", nargs="*", default=[], help="which to execute again; default: all")
@@ -94,6 +95,8 @@ def main(arguments: list[str] | None = None) -> None:
         case "notebook":
             options = {name: value for name, value in vars(asked).items() if name != "stage"}
             print("written:", *own_run.run(**options), sep="\n  ")
+        case "claims":
+            claims_page.write(asked.scale)
         case "verify":
             verify.verify(asked.scale, asked.notebook, asked.dataset)
         case "same-numbers":

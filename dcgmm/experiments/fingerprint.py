@@ -141,6 +141,7 @@ NOTEBOOKS = (
     "experiments/statements.py",
     "experiments/statistics.py",
     "experiments/store.py",
+    "experiments/verdicts.py",
     "experiments/yaml_file.py",
 )
 

@@ -1,20 +1,17 @@
-"""The results of a notebook: the folders of its figures and tables, the provenance of both, and its verdicts."""
+"""The results of a notebook: the folders of its figures and tables, and the provenance of both."""
 
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from IPython.display import Markdown, display
 
 from dcgmm import datasets, files
 from dcgmm.arguments import refusal
 from dcgmm.experiments import fingerprint, provenance
-from dcgmm.experiments.claims import CLAIMS, verdict
 from dcgmm.experiments.config import declared_datasets, settings
 from dcgmm.experiments.folders import check_checkout, collection, results, root, writable
 from dcgmm.experiments.spec import IMAGES_OF_MNIST
@@ -122,43 +119,3 @@ class Report:
         trained = f"seed {first}" if first == last else f"seeds {first} to {last}"
         seeds = f"trainings: {trained}, other draws: seed {self.seed}"
         return f"{title}, {self.instance}, {scale}, {seeds}, code {code_version()}."
-
-
-def judge(report: Report, claim: str, checks: Iterable[bool], numbers: str, repetitions: int | None = None) -> None:
-    """Save the verdict on one of the paper's claims, and display it.
-
-    Args:
-        report: a `Report`.
-        claim: a key of `CLAIMS`, such as `"C5"`.
-        checks: a boolean for each part of the claim; it is kept if all hold, and partly kept if some hold.
-        numbers: a sentence or two with the numbers that decide; `statistics.describe` puts intervals into it.
-        repetitions: the number of repetitions behind the numbers; it is appended to the text. 0: nothing is appended.
-            Default: as many as the scale has.
-    """
-    n = report.repetitions if repetitions is None else repetitions
-    basis = {
-        0: "",
-        1: " (One repetition: nothing is known of how trainings differ.)",
-        2: " (In brackets: the two repetitions.)",
-    }
-    numbers += basis.get(n, f" (In brackets: 95 % intervals, {n} repetitions.)")
-    judged = {"claim": claim, "statement": CLAIMS[claim], "verdict": verdict(checks), "numbers": numbers}
-    _save(report, claim, judged)
-    display(Markdown(f"> **{claim}: {judged['verdict']}.** *{judged['statement']}*\n>\n> {numbers}"))
-
-
-def finding(report: Report, statement: str, numbers: str) -> None:
-    """Save and display a notebook's result on a sentence of the paper that is not among the claims.
-
-    Args:
-        report: a `Report`.
-        statement: what the paper says, and where.
-        numbers: a sentence or two with our numbers.
-    """
-    _save(report, "finding", {"statement": statement, "numbers": numbers})
-    display(Markdown(f"> *{statement}*\n>\n> {numbers}"))
-
-
-def _save(report, name, content):
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    files.write(report.path("tables", name).with_suffix(".json"), text)

@@ -3,19 +3,23 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dcgmm import datasets
-from dcgmm.experiments.folders import root
+from dcgmm.experiments.claims import CLAIMS
 from dcgmm.experiments.protocol import FAILS, HOLDS, UNDECIDED, Comparison, Part, compare, judge
 
+PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
 REPETITIONS = 10
 FEWEST = 3  # repetitions that can be compared
 NOT_TESTABLE = "not testable here"
 NO_OUTCOME = "not yet"
+UNTESTABLE = {"C6": "The cost of a training on a GPU.", "C14": "The time of a training on a GPU."}
+DAMAGES = {"a": "noise", "b": "white", "c": "black"}
 SHARED = ("C8.3", "C9.6")  # statements that compare the data sets
 OTHER = {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}
 
@@ -305,7 +309,7 @@ def _c13(runs):
 
 def _c16(runs):
     found = {}
-    for i, (name, damage) in enumerate((n, d) for n in ("2L-c", "2L-e") for d in ("noise", "white", "black")):
+    for i, (name, damage) in enumerate((n, d) for n in ("2L-c", "2L-e") for d in DAMAGES.values()):
         comparison = compare(runs.of(name, f"located_{damage}", "all"), 0.5, MEASURES["AUC"].margin)
         found[f"C16.{i + 1}"] = {f"AUC of {damage} squares, {name}, and 0.5": Part("above", comparison)}
     return found
@@ -318,7 +322,7 @@ def _c17(runs):
         return {f"error, {damage}: {label}": Part("better", comparison)}
 
     found = {}
-    for letter, damage in zip("abc", ("noise", "white", "black")):
+    for letter, damage in DAMAGES.items():
         inside, whole = f"error_inside_{damage}", f"error_{damage}"
         damaged = "one draw and the damaged image"
         found[f"C17.1{letter}"] = error(inside, damage, f"{inside}_damaged", damaged)
@@ -346,16 +350,19 @@ COMPARED: dict[str, Callable[[Runs], dict[str, Parts]]] = {
 }
 
 
-def _known(runs: Runs) -> dict[str, str]:
-    """Return the outcomes that need no comparison over repetitions."""
-    kmeans = runs.of("2L-c", "log_likelihood_1", start="k-means")
-    same = _same_lowest_layer(runs, ("1L", {}), ("2L-d", {}), ("3L-b", {}))
-    found = {
-        "C11.5": FAILS if np.isfinite(kmeans).all() else UNDECIDED,
-        "C12.1": HOLDS if same else UNDECIDED,  # other hashes do not say by how much the layers differ
-    }
-    complete = len(kmeans) >= REPETITIONS
-    return {"C6": NOT_TESTABLE, "C14": NOT_TESTABLE} | (found if complete else dict.fromkeys(found, NO_OUTCOME))
+def _known(claim: str, runs: Runs) -> dict[str, str]:
+    """Return the outcomes of a claim's statements that need no comparison over repetitions."""
+    complete = len(runs.of("1L", "dunn")) >= REPETITIONS
+    if claim in UNTESTABLE:
+        return {claim: NOT_TESTABLE}
+    if claim == "C11":
+        kmeans = runs.of("2L-c", "log_likelihood_1", start="k-means")
+        return {"C11.5": (FAILS if np.isfinite(kmeans).all() else UNDECIDED) if complete else NO_OUTCOME}
+    if claim == "C12":
+        # Other hashes do not say by how much the layers differ.
+        same = _same_lowest_layer(runs, ("1L", {}), ("2L-d", {}), ("3L-b", {}))
+        return {"C12.1": (HOLDS if same else UNDECIDED) if complete else NO_OUTCOME}
+    return {}
 
 
 def outcomes(runs: Runs) -> pd.DataFrame:
@@ -372,26 +379,73 @@ def outcomes(runs: Runs) -> pd.DataFrame:
         the outcome of the statement, and whether it depends on the margin (half and twice as large).
     """
     if len(runs.of("1L", "dunn")) < FEWEST:
-        return _not_compared()
-    rows = []
-    for compared in COMPARED.values():
-        statements = compared(runs)
-        found, *scaled = (_judged_on_both(compared, runs, factor) for factor in (1, 0.5, 2))
-        for name, parts in statements.items():
-            depends = any(other[name] != found[name] for other in scaled)
-            for label, part in parts.items():
-                rows.append(_row(name, label, part) | {"outcome": found[name], "depends on the margin": depends})
-    for name, outcome in _known(runs).items():
+        rows = [{"statement": name, "outcome": _without_runs(name)} for name in names()]
+    else:
+        rows = [row for claim in CLAIMS for row in _rows(claim, runs)]
+    return pd.DataFrame(rows).sort_values("statement", key=lambda column: column.map(_order), kind="stable")
+
+
+def of_claim(claim: str, runs: Runs, n_repetitions: int) -> dict[str, str]:
+    """Return the outcome of each statement of a claim, by its name; none for C15, which is counted and not tested.
+
+    Args:
+        claim: a key of `CLAIMS`, such as `"C2"`.
+        runs: the numbers of all repetitions; they are not read before ten are complete.
+        n_repetitions: how many repetitions of each training there are.
+
+    Example:
+        >>> of_claim("C2", Runs("mnist", lambda *_, **__: None), n_repetitions=1)
+        {'C2.1': 'not yet', 'C2.2': 'not yet', 'C2.3': 'not yet'}
+    """
+    if n_repetitions < REPETITIONS:
+        return {name: _without_runs(name) for name in names() if name.partition(".")[0] == claim}
+    return {row["statement"]: row["outcome"] for row in sorted(_rows(claim, runs), key=_order_of_row)}
+
+
+def _rows(claim, runs):
+    """Return the rows of `outcomes` of a claim's statements."""
+    compared, rows = COMPARED.get(claim, lambda runs: {}), []
+    found, *scaled = (_judged_on_both(compared, runs, factor) for factor in (1, 0.5, 2))
+    for name, parts in compared(runs).items():
+        depends = any(other[name] != found[name] for other in scaled)
+        for label, part in parts.items():
+            rows.append(_row(name, label, part) | {"outcome": found[name], "depends on the margin": depends})
+    for name, outcome in _known(claim, runs).items():
         rows.append({"statement": name, "outcome": outcome, "depends on the margin": False})
-    return pd.DataFrame(rows).sort_values("statement", key=lambda names: names.map(_order), kind="stable")
+    return rows
 
 
-def _not_compared():
-    """Return the table of `outcomes` without any comparison."""
-    names = [f"{name}{end}" for name in words() for end in ("abc" if name.startswith("C17.") else [""])]
-    rows = [{"statement": name, "outcome": NO_OUTCOME} for name in names]
-    rows += [{"statement": name, "outcome": NOT_TESTABLE} for name in ("C6", "C14")]
-    return pd.DataFrame(rows).sort_values("statement", key=lambda column: column.map(_order))
+def _order_of_row(row):
+    return _order(row["statement"])
+
+
+def _without_runs(name):
+    """Return the outcome of a statement before any repetition is read."""
+    return NOT_TESTABLE if name in UNTESTABLE else NO_OUTCOME
+
+
+def names() -> list[str]:
+    """Return the names of all statements, such as "C2.1", in the order of the protocol.
+
+    Example:
+        >>> names()[:2], names()[-1]
+        (['C1.1', 'C1.2'], 'C17.3c')
+    """
+    found = [f"{name}{end}" for name in words() for end in ("abc" if name.startswith("C17.") else [""])]
+    return sorted([*found, *UNTESTABLE], key=_order)
+
+
+def sentence(name: str) -> str:
+    """Return the sentence of a statement, such as "C2.1" or "C17.1a".
+
+    Example:
+        >>> sentence("C17.3c")
+        'Over the whole image, one draw is better than the damaged image (black).'
+    """
+    if name in UNTESTABLE:
+        return UNTESTABLE[name]
+    text, damage = words()[name.rstrip("abc")], DAMAGES.get(name[-1])
+    return f"{text.removesuffix('.')} ({damage})." if damage else text
 
 
 def words() -> dict[str, str]:
@@ -401,7 +455,7 @@ def words() -> dict[str, str]:
         >>> words()["C2.3"]
         'The mean of the convolutional instances is better than the mean of the other three.'
     """
-    page = (root() / "docs" / "protocol.md").read_text("utf-8").partition("## 4.")[2].partition("## 5.")[0]
+    page = PROTOCOL.read_text("utf-8").partition("## 4.")[2].partition("## 5.")[0]
     found: dict[str, str] = {}
     for item in re.findall(r"^- (C\d.*?)(?=^- |^\*\*|^$)", page, re.MULTILINE | re.DOTALL):
         _, names, text = re.split(r"^((?:C\d+\.\d+,? )+)", " ".join(item.split()))

@@ -31,6 +31,7 @@ from dcgmm.experiments import (
     stages,
     store,
     train,
+    verdicts,
 )
 from dcgmm.experiments.folders import NotWritable
 
@@ -124,7 +125,7 @@ WRITERS = {
     "a model": lambda _, folder: DCGMM.from_spec("F(4,4,1,1) G(4)", (8, 8, 1)).save(folder / "a.keras"),
     "a figure": lambda *_: publish(),
     "a table": lambda *_: a_report().save_table(pd.DataFrame({"a": [1]}), "numbers"),
-    "a verdict": lambda *_: report.judge(a_report(), "C1", [True], "Numbers."),
+    "a verdict": lambda *_: verdicts.judge(a_report(), "C1", "Numbers."),
     "a finished repetition": lambda monkeypatch, _: train_and_store(monkeypatch),
     "collected numbers": lambda monkeypatch, _: collect(monkeypatch),
     "the cache of data": fetch,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from nbclient import NotebookClient
@@ -63,13 +64,16 @@ def test_classes_and_instances_are_parameters_of_known_names(path):
     assert 'classes="0-4"' not in code and "range(5)" not in code and "squeeze()" not in code
 
 
-def test_every_claim_is_judged_in_one_notebook_and_its_verdicts_are_committed():
+def test_one_notebook_has_the_numbers_of_a_claim_and_they_are_committed_with_the_outcomes_of_the_verdict():
     judged = [c for path in SOURCES for c in re.findall(r'\\"(C\d+)\\",', path.read_text())]
     assert sorted(judged) == sorted(claims.CLAIMS)
+    tables = ROOT / "results/paper/tables"
     for dataset in datasets.DATASETS:
-        found = [json.loads(p.read_text()) for p in (ROOT / "results/paper/tables").glob(f"*-{dataset}/C*.json")]
-        assert sorted(verdict["claim"] for verdict in found) == sorted(claims.CLAIMS)
-        assert all(verdict["statement"] == claims.CLAIMS[verdict["claim"]] for verdict in found)
+        found = [json.loads(path.read_text("utf-8")) for path in tables.glob(f"*-{dataset}/C*.json")]
+        assert sorted(claim["claim"] for claim in found) == sorted(claims.CLAIMS)
+        assert all(claim["statement"] == claims.CLAIMS[claim["claim"]] for claim in found)
+        verdict = pd.read_csv(tables / f"14-verdict-{dataset}/outcomes.csv").set_index("statement").outcome.to_dict()
+        assert {name: outcome for claim in found for name, outcome in claim["outcomes"].items()} == verdict
 
 
 def test_every_notebook_is_committed_executed_for_both_data_sets():

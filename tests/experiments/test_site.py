@@ -3,6 +3,7 @@
 `python tests/experiments/test_site.py` takes the README's screenshot of the site that `make site` has built.
 """
 
+import json
 import os
 import re
 import shutil
@@ -32,13 +33,13 @@ class Page(HTMLParser):
 
     def __init__(self, path):
         super().__init__()
-        self.path, self.ids, self.links, self.loads, self.images, self.verdicts = path, {"", "top"}, [], [], [], 0
+        self.path, self.ids, self.links, self.loads, self.images, self.outcomes = path, {"", "top"}, [], [], [], 0
         self.feed(path.read_text("utf-8"))
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         self.ids.add(attributes.get("id", ""))
-        self.verdicts += "verdict" in (attributes.get("class") or "").split()
+        self.outcomes += "outcome" in (attributes.get("class") or "").split()
         if "href" in attributes:
             (self.loads if tag == "link" else self.links).append(attributes["href"])
         if "src" in attributes:
@@ -98,12 +99,13 @@ def test_every_image_is_described(pages):
     assert not [(page.path.name, image) for page in pages.values() for image in page.images if not image.get("alt")]
 
 
-def test_the_gallery_shows_every_figure_and_verdict(site, pages):
+def test_the_gallery_shows_every_figure_and_the_outcome_of_every_statement(site, pages):
     gallery = pages[site / "index.html"]
     shown = {gallery.target(image["src"]).read_bytes() for image in gallery.images}
     assert not [path for path in RESULTS.glob("figures/*/*.png") if path.read_bytes() not in shown]
-    # Once in the table of claims and once under the figures.
-    assert gallery.verdicts == 2 * len(list(RESULTS.glob("tables/*/C*.json")))
+    outcomes = [json.loads(path.read_text("utf-8"))["outcomes"] for path in RESULTS.glob("tables/*/C*.json")]
+    # Each statement once, and the summary of each claim in the table and under the figures.
+    assert gallery.outcomes == sum(len(found) + 2 * max(1, len({*found.values()})) for found in outcomes)
 
 
 def test_every_notebook_has_a_page_and_its_figures_an_anchor(site, pages):

@@ -208,7 +208,8 @@ def test_a_project_at_another_place_makes_the_same_bytes(tmp_path, record_proper
 
 
 def test_the_two_scales_have_the_same_stages_and_plots():
-    stages, plots = (ROOT / "dvc.yaml").read_text("utf-8").replace("quick", "paper").split("plots:\n  - ")
+    text = (ROOT / "dvc.yaml").read_text("utf-8").replace("results/quick/README.md", "results/README.md")
+    stages, plots = text.replace("quick", "paper").split("plots:\n  - ")
     paper = yaml.safe_load((ROOT / "results" / "paper" / "dvc.yaml").read_text("utf-8"))
     expected = yaml.safe_load(stages)
     for stage in expected["stages"].values():

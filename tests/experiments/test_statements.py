@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dcgmm.experiments import statements
+from dcgmm.experiments import claims, statements
 from dcgmm.experiments.folders import root
 from dcgmm.experiments.protocol import FAILS, HOLDS, UNDECIDED
 from dcgmm.experiments.statements import NO_OUTCOME, NOT_TESTABLE, Runs, outcomes
@@ -146,3 +146,14 @@ def test_the_margins_are_those_of_the_protocol():
     assert statements.OF_INPUT == float(found["log-likelihood of equal inputs"])
     assert statements.CORRUPTED == float(found["corrupted samples"])
     assert statements.SHARE == float(found["share of samples, of positions, of images; overlap of silhouettes"])
+
+
+def test_the_outcomes_of_a_claim_are_those_of_the_whole_table():
+    changed = {"2L-d: auc_1": -1, "2L-c: js_after": -1, "2L-e: located_black": -100}
+    table = outcomes(runs(changed)).drop_duplicates("statement").set_index("statement").outcome.to_dict()
+    by_claim = [statements.of_claim(claim, runs(changed), 10) for claim in claims.CLAIMS]
+    assert {name: outcome for found in by_claim for name, outcome in found.items()} == table
+    assert list(table) == statements.names()
+    before = [statements.of_claim(claim, None, 9) for claim in claims.CLAIMS]
+    assert [[*found] for found in before] == [[*found] for found in by_claim]
+    assert {outcome for found in before for outcome in found.values()} == {NO_OUTCOME, NOT_TESTABLE}
