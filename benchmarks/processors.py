@@ -1,7 +1,8 @@
-"""Compare printed tables across kinds of processors: `python benchmarks/processors.py`, 15 minutes on two cores.
+"""Compare printed tables across kinds of processors: `python benchmarks/processors.py`, 30 minutes on two cores.
 
-Some notebooks run at the quick scale, with their trainings, in a fresh clone for each setting. Their printed tables,
-which `make test` also compares, are compared with those of the first run. results/processors.csv has a row for each.
+In a fresh clone for each setting, some notebooks run at the quick scale with their trainings, and all notebooks of
+MNIST run at the paper's scale from the committed models, as in `make test`. Their printed tables are compared with
+those of the first run. results/processors.csv has a row for each table.
 """
 
 import os
@@ -21,7 +22,8 @@ from dcgmm.experiments import provenance
 from dcgmm.experiments.verify import NUMBER
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = ("04-clustering", "06-top-s", "09-inpainting")
+TRAINED = ("04-clustering", "06-top-s", "09-inpainting")
+ALL = tuple(sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")))
 WITHOUT_AVX512 = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "NPY_DISABLE_CPU_FEATURES": " ".join(name for name in __cpu_dispatch__ if "512" in name or name == "X86_V4"),
@@ -38,24 +40,35 @@ SETTINGS: dict[str, tuple[dict[str, str], int]] = {
 
 
 def printed_tables(environment, threads):
-    """Return the tables that the notebooks print in a fresh clone, texts by notebook and cell."""
+    """Return the tables that the notebooks print in a fresh clone, texts by models, notebook and cell."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
         params = Path(folder, "params.yaml")
         params.write_text(re.sub(r"(?m)^  threads: 1\b", f"  threads: {threads}", params.read_text("utf-8")), "utf-8")
-        tables = {}
-        for name in NOTEBOOKS:
-            command = [sys.executable, "-P", "dcgmm/experiments/execute.py", name, "--scale=quick", "--dataset=mnist"]
-            subprocess.run(command, cwd=folder, env={**os.environ, **environment}, check=True)
-            tables |= tables_of(name, Path(folder, "results", "quick", "notebooks", f"{name}-mnist.ipynb"))
-        return tables
+        runs = {"trained again": (TRAINED, "quick")}
+        if threads == 1:  # notebooks always run on one thread
+            runs["as committed"] = (ALL, "paper")
+        return {
+            (models, name, cell): text
+            for models, (names, scale) in runs.items()
+            for name in names
+            for cell, text in run(folder, name, scale, environment).items()
+        }
 
 
-def tables_of(name, executed):
-    """Return the outputs of an executed notebook that `make test` compares, texts by notebook and cell."""
+def run(folder, name, scale, environment):
+    """Execute a notebook of a clone on MNIST, and return its printed tables, texts by cell."""
+    command = [sys.executable, "-P", "dcgmm/experiments/execute.py", name, f"--scale={scale}", "--dataset=mnist"]
+    never = {"DCGMM_TRAIN": "never"} if scale == "paper" else {}
+    subprocess.run(command, cwd=folder, env={**os.environ, **environment, **never}, check=True)
+    return tables_of(Path(folder, "results", scale, "notebooks", f"{name}-mnist.ipynb"))
+
+
+def tables_of(executed):
+    """Return the outputs of an executed notebook that `make test` compares, texts by cell."""
     cells = nbformat.read(executed, as_version=4).cells
     checked = [(i, cell) for i, cell in enumerate(cells) if cell.source.startswith("# NBVAL_CHECK_OUTPUT")]
-    return {(name, i): "".join(output.get("text", "") for output in cell.outputs) for i, cell in checked}
+    return {i: "".join(output.get("text", "") for output in cell.outputs) for i, cell in checked}
 
 
 def compared(usual, other):
@@ -75,9 +88,9 @@ def main():
         runs[setting] = printed_tables(environment, threads)
     usual = runs.pop("as usual")
     rows = [
-        {"setting": setting, "notebook": notebook, "cell": cell, **compared(text, tables[notebook, cell])}
+        {"setting": setting, **dict(zip(("models", "notebook", "cell"), table)), **compared(usual[table], text)}
         for setting, tables in runs.items()
-        for (notebook, cell), text in usual.items()
+        for table, text in tables.items()
     ]
     table = pd.DataFrame(rows).assign(processor=provenance.processor())
     print(table.to_string(index=False))

@@ -2,8 +2,10 @@
 
 import io
 import json
+import math
 import os
 import posixpath
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +13,11 @@ from typing import Any
 
 import h5py
 import keras
+import numpy as np
 
 from dcgmm import files
 from dcgmm.arguments import refusal
+from dcgmm.layers import GMM, LinearClassifier
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 MIB = 2**20
@@ -46,6 +50,9 @@ def load(path: files.FilePath) -> keras.Model:
         ValueError: if the file is damaged, is no model of this package, or names or holds anything else; the message
             says what.
 
+    Warns:
+        UserWarning: if weights are not finite.
+
     Example:
         >>> import tempfile
         >>> from dcgmm import DCGMM
@@ -60,11 +67,14 @@ def load(path: files.FilePath) -> keras.Model:
         raise FileNotFoundError(f"there is no file {path}")
     try:
         _check(path)
-        return keras.models.load_model(path, safe_mode=True)
+        model = keras.models.load_model(path, safe_mode=True)
     # Damaged bytes raise many errors in the readers of zip, JSON and HDF5, and in Keras.
     except Exception as error:
         reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise ValueError(f"{path} is not loaded: {reason}") from error
+    if unusable := [weight.path for weight in model.weights if not np.isfinite(weight.numpy()).all()]:
+        warnings.warn(f"{path} has weights that are not finite: {', '.join(unusable)}", stacklevel=2)
+    return model
 
 
 def _check(path):
@@ -73,8 +83,9 @@ def _check(path):
         raise ValueError("it is no .keras archive, or not all of one")
     with zipfile.ZipFile(path) as archive:
         _check_members(archive.infolist(), os.path.getsize(path))
-        _check_classes(json.loads(archive.read(CONFIG)))
-        _check_weights(archive.read(WEIGHTS))
+        config = json.loads(archive.read(CONFIG))
+        _check_classes(config)
+        _check_sizes(config, _check_weights(archive.read(WEIGHTS)))
 
 
 def _check_members(members, size):
@@ -145,12 +156,12 @@ def _class_name(part):
 
 
 def _check_weights(content):
-    """Refuse an HDF5 file that refers to other files, or whose arrays are larger than the file."""
+    """Return how many numbers an HDF5 file has. Refuse one that refers to other files, or has arrays larger than it."""
     with h5py.File(io.BytesIO(content)) as file:
-        n_bytes = 0
+        n_bytes = n_numbers = 0
 
         def fault(name, link):  # what it returns ends the visit; h5py does not bear that it raises
-            nonlocal n_bytes
+            nonlocal n_bytes, n_numbers
             if not isinstance(link, h5py.HardLink):
                 return f"{name} refers to another place"
             item = file[name]
@@ -158,8 +169,27 @@ def _check_weights(content):
                 if item.external or item.is_virtual or item.dtype.hasobject:
                     return f"{name} has its values elsewhere, expected numbers in this file"
                 n_bytes += item.nbytes
+                n_numbers += item.size
 
         if found := file.visititems_links(fault):
             raise ValueError(f"{WEIGHTS}: {found}")
     if n_bytes > len(content):
         raise ValueError(f"{WEIGHTS} has arrays of {n_bytes / MIB:.3g} MiB in {len(content) / MIB:.3g} MiB")
+    return n_numbers
+
+
+def _check_sizes(config, n_numbers):
+    """Refuse layers with more weights than the file has numbers: to build them would only fill the memory."""
+    parts = config["config"]["layers"]
+    shape = (None, *config["config"]["input_shape"])
+    for part in parts:
+        # Without this key, Keras does not build the layer.
+        layer = keras.saving.deserialize_keras_object({**part, "build_config": None})
+        n_weights = 0
+        if isinstance(layer, GMM):
+            n_weights = layer.n_components * shape[-1] * (1 if layer.shared else math.prod(shape[1:3]))
+        elif isinstance(layer, LinearClassifier):
+            n_weights = layer.n_classes * math.prod(shape[1:])
+        if n_weights > n_numbers:
+            raise ValueError(f"{layer.name} would have {n_weights:,} weights, and {WEIGHTS} has {n_numbers:,} numbers")
+        shape = layer.compute_output_shape(shape)

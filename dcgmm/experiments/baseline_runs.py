@@ -1,5 +1,6 @@
 """The numbers of other methods on a data set, at a scale: collected ones, or else measured now."""
 
+import json
 import os
 from functools import lru_cache
 from typing import Any
@@ -9,7 +10,7 @@ import pandas as pd
 
 from dcgmm import datasets, files
 from dcgmm.datasets import custom
-from dcgmm.experiments import fingerprint, store
+from dcgmm.experiments import fingerprint, memory, provenance, store
 from dcgmm.experiments.baselines import METHODS, WITHOUT_SEED, measure
 from dcgmm.experiments.config import declared_datasets, root, settings
 from dcgmm.experiments.folders import collection, writable
@@ -49,10 +50,24 @@ def baselines(dataset: str, classes: str = KNOWN, scale: str = "quick") -> pd.Da
 
 
 def collect(dataset: str, scale: str) -> None:
-    """Measure all methods on the classes 0-4 of MNIST or FashionMNIST, and write the table of their numbers."""
+    """Measure all methods on the classes 0-4 of MNIST or FashionMNIST, and write the table of their numbers.
+
+    The file provenance.json beside it says what made it. It is written anew if something was measured.
+    """
     path = _path(dataset, KNOWN, scale)
-    writable(path.parent)
-    files.write(path, baselines(dataset, KNOWN, scale).to_csv(lineterminator="\n"))
+    note = writable(path.parent) / "provenance.json"
+    before = _collected(dataset, KNOWN, scale)
+    found = baselines(dataset, KNOWN, scale)
+    files.write(path, found.to_csv(lineterminator="\n"))
+    if not (note.exists() and set(found.record) <= before.keys()):
+        made = {
+            "command": f"python -m dcgmm.experiments baselines --scale {scale} --dataset {dataset}",
+            "settings": settings(scale),
+            "data": datasets.fingerprint(dataset),
+            "code": fingerprint.of_baselines(),
+            **provenance.here(root()),
+        }
+        files.write(note, json.dumps(made, indent=1) + "\n")
 
 
 def _path(dataset, classes, scale, results=None):
@@ -100,7 +115,11 @@ def _measured(missing, most):
         source = declared.get(record["dataset"])
         calls[f"{method} #{seed}"] = ((record, source and (source, str(root())), most), 1)
     keys = {f"{method} #{seed}": (method, seed) for method, seed in missing}
-    failed = dask_workers.run(measure_record, calls, lambda name, row: rows.__setitem__(keys[name], row))
+    (dataset,) = {record["dataset"] for record in missing.values()}
+    n_bytes = memory.bytes_of_training(datasets.describe(dataset).n_bytes)
+    failed = dask_workers.run(
+        measure_record, calls, lambda name, row: rows.__setitem__(keys[name], row), n_bytes=n_bytes
+    )
     if failed:
         errors = "\n".join(f"  {name}: {type(error).__name__}: {error}" for name, error in failed.items())
         raise TrainingsFailed(f"{len(failed)} of {len(calls)} methods failed:\n{errors}")
@@ -121,7 +140,10 @@ def measure_record(
     if source:
         datasets.register(record["dataset"], custom.from_settings(*source))
     real, unlike = _images(record["dataset"], tuple(record["classes"]), record["images"], most)
-    return {"record": store.digest(record), **measure(record["method"], real, unlike, record["seed"])}
+    numbers = measure(record["method"], real, unlike, record["seed"])
+    if lost := [name for name, value in numbers.items() if value is not None and not np.isfinite(value)]:
+        raise RuntimeError(f"{record['method']}: not finite: {', '.join(lost)}")
+    return {"record": store.digest(record), **numbers}
 
 
 @lru_cache(maxsize=1)

@@ -69,7 +69,7 @@ def _local_cluster(n):
             n_workers=n,
             threads_per_worker=1,
             memory_limit=0,  # no limit: TensorFlow is large, and Dask would stop its worker
-            dashboard_address=":0",
+            dashboard_address=None,  # it has no password, and would be open to the network
             silence_logs=logging.CRITICAL,
         )
     except RuntimeError as error:

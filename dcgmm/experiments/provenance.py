@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 # What decides numbers, tables and figures; requirements.txt lists all packages.
 PACKAGES = ("dcgmm", "keras", "matplotlib", "numpy", "pandas", "pillow", "scikit-learn", "scipy", "tensorflow")
@@ -28,6 +29,11 @@ def processor() -> str:
     facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     vectors = "with" if "avx512f" in facts.get("flags", "").split() else "without"
     return f"{facts.get('model name') or platform.machine()} {vectors} AVX-512"
+
+
+def here(project: Path) -> dict[str, Any]:
+    """Return the version of a project's code, of the packages, and the kind of processor, by name."""
+    return {"commit": code_version(project), "packages": packages(), "processor": processor()}
 
 
 def code_version(project: Path) -> str:

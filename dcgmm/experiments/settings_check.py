@@ -83,7 +83,7 @@ NOT_NEGATIVE = _number("of at least 0", lambda x: x >= 0)
 SHARE = _number("from 0 to 1", lambda x: 0 <= x <= 1)
 FACTOR = _number("above 0 and at most 1", lambda x: 0 < x <= 1)
 TRUTH = Rule("true or false", lambda value: isinstance(value, bool))
-COUNT = _integer(1)
+COUNT = _integer(1, 31)
 
 
 @cache
@@ -127,7 +127,7 @@ TRAINING: dict[str, Any] = {
     "learning_rate": POSITIVE,
     "centroid_phase": SHARE,
     "annealing": ANNEALING,
-    "threads": COUNT,
+    "threads": _integer(1, 10),
 }
 CHANGES: dict[str, Any] = {
     **TRAINING,
@@ -145,7 +145,7 @@ SCALE: dict[str, Any] = {
     **TRAINING,
     "images": _or_nothing(COUNT),
     "measured": _or_nothing(COUNT),
-    "repetitions": COUNT,
+    "repetitions": _integer(1, 10),
     "seed": _integer(0, 32),
 }
 WHOLE_NUMBERS = ("epochs", "batch_size", "threads", "images", "measured", "repetitions", "seed")
@@ -158,7 +158,7 @@ def training_faults(architecture: Any, changes: Any) -> list[str]:
     Example:
         >>> training_faults("1L", {"epochs": 0, "optimiser": "Adam"})  # doctest: +NORMALIZE_WHITESPACE
         ['changes.optimiser: unknown key; did you mean `optimizer`?',
-         'changes.epochs: received 0 (int), expected a whole number of at least 1']
+         'changes.epochs: received 0 (int), expected a whole number of at least 1 and below 2**31']
     """
     reason = _reason_against(architecture) or _reason_against_em(architecture, changes)
     return [f"architecture: {reason}"] * bool(reason) + _block_faults(changes, CHANGES, "changes")
@@ -279,7 +279,7 @@ def _ablation_faults(ablation, path):
         "architectures": Rule("a list of architectures", _is_list),
         "changes": CHANGES,
         "classes": Rule('"all", or labels as text, such as "0-4" or "0,2,7-9", in quotes', is_class_text),
-        "repetitions": COUNT,
+        "repetitions": _integer(1, 10),
     }
     found = _block_faults(ablation, rules, path, needed=["architectures"])
     if isinstance(ablation, Mapping) and _is_list(ablation.get("architectures")):
@@ -371,7 +371,12 @@ def _dataset_name_faults(declared):
         return []
     if not isinstance(declared, dict):
         return [f"datasets: received {_shown(declared)}, expected data sets by name, such as {{mine: {{npz: a.npz}}}}"]
-    return [f"datasets.{name}: {reason}" for name in declared if (reason := name_fault(name))]
+    found = [f"datasets.{name}: {reason}" for name in declared if (reason := name_fault(name))]
+    first: dict[str, Any] = {}
+    for name in declared:
+        if (other := first.setdefault(str(name).casefold(), name)) != name:
+            found.append(f"datasets.{name}: {other!r} has the same letters, and some systems know only one such folder")
+    return found
 
 
 def checked(content: Any, name: str) -> dict[str, Any]:

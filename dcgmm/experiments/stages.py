@@ -12,7 +12,7 @@ import pandas as pd
 
 from dcgmm import datasets, files
 from dcgmm.architectures import ARCHITECTURES
-from dcgmm.experiments import settings_check, store, yaml_file
+from dcgmm.experiments import fingerprint, settings_check, store, yaml_file
 from dcgmm.experiments.config import architectures_for, declared_datasets, misfits, params, settings, warn_of
 from dcgmm.experiments.folders import collection, root, writable
 from dcgmm.experiments.on_demand import TrainingsFailed, fill_store
@@ -97,6 +97,7 @@ def summary() -> list[str]:
         SettingsInvalid: if one of the files has faults.
         Unreadable: if one of them is not YAML.
     """
+    check_locks()
     lines = [f"{name}: {_in_words(name)}" for name in (*datasets.DATASETS, *declared_datasets())]
     asked = {name: block for name, block in params().items() if name != "datasets"}
     lines += [
@@ -113,6 +114,24 @@ def summary() -> list[str]:
             for spec, reason in reasons.items()
         ]
     return lines
+
+
+def check_locks() -> None:
+    """Refuse a dvc.lock that is cut or empty, as after a power cut, because DVC writes it in place.
+
+    Raises:
+        Unreadable: if there is one; the message says what to do.
+    """
+    for path in (root() / "dvc.lock", root() / "results" / "paper" / "dvc.lock"):
+        try:
+            whole = not path.exists() or "stages" in (yaml_file.parse(path.read_bytes(), str(path)) or {})
+        except yaml_file.Unreadable:
+            whole = False
+        if not whole:
+            raise yaml_file.Unreadable(
+                f"{path} is damaged, perhaps by a power cut. Delete it and run the same command again: the stages run "
+                "once more, but no finished training does"
+            )
 
 
 def _misfits(name, asked):
@@ -217,6 +236,7 @@ def collect(dataset: str, classes: str, scale: str) -> None:
     except TrainingsFailed as error:
         failure = error
     written = {path for training in trainings for path in _collect_training(training)}
+    _note_origins(trainings, folders["repetitions"] / "provenance.json")
     if failure:
         raise failure
     # DVC keeps these folders, so that repetitions add up. Delete the files that params.yaml no longer asks for.
@@ -245,6 +265,32 @@ def _collect_training(training: Training) -> list[Path]:
     for kind, text in content.items():
         files.write(training.collected(kind), text)
     return [training.collected(kind) for kind in content]
+
+
+def _note_origins(trainings, path):
+    """Write which commit, packages and processor made each repetition; one without a file keeps its earlier note."""
+    noted = json.loads(path.read_text("utf-8")) if path.exists() else {"trainings": {}, "origins": []}
+    origins: list[Any] = []
+    by_training: dict[str, list[int]] = {}
+    for training in trainings:
+        earlier = [noted["origins"][i] for i in noted["trainings"].get(training.name, ())]
+        for i in range(training.repetitions):
+            if store.numbers(training, i):
+                origin = store.origin(training, i) or (earlier[i] if i < len(earlier) else None)
+                if origin not in origins:
+                    origins.append(origin)
+                by_training.setdefault(training.name, []).append(origins.index(origin))
+    first = trainings[0]
+    content = {
+        "command": f"python -m dcgmm.experiments train --scale {first.scale} --dataset {first.dataset} --classes "
+        f"{first.classes}",
+        "settings": settings(first.scale),
+        "data": datasets.fingerprint(first.dataset),
+        "code": fingerprint.all_keys(),
+        "trainings": by_training,
+        "origins": origins,
+    }
+    files.write(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def worst(repeated: pd.DataFrame) -> dict[str, float]:

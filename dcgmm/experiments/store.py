@@ -53,6 +53,14 @@ def noted_processor(path: Path) -> str | None:
         return None
 
 
+def origin(training: Training, repetition: int) -> dict[str, Any] | None:
+    """Return the commit, packages and processor that made a repetition, or None where no file says so."""
+    try:
+        return read(path, "provenance") if (path := find(training, repetition)) else None
+    except KeyError:
+        return None
+
+
 def matches(path: Path, record: dict[str, Any]) -> bool:
     """Return whether a repetition's file exists, is intact and has this record; a damaged file is named."""
     if not path.exists():

@@ -44,6 +44,15 @@ def test_the_density_of_factor_analysers_integrates_to_one():
     assert np.exp(fitted.score(grid)).sum() * (axis[1] - axis[0]) ** 2 == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.promise("fault", "a method that is compared gives numbers that are not finite")
+def test_numbers_that_are_not_finite_are_refused(monkeypatch):
+    monkeypatch.setattr(baseline_runs, "_images", lambda *_: (None, {}))
+    monkeypatch.setattr(baseline_runs, "measure", lambda *_: {"parameters": None, "auc_unknown": 0.9, "js": np.nan})
+    record = {"dataset": "mnist", "classes": [0], "images": None, "method": "PCA", "seed": 0}
+    with pytest.raises(RuntimeError, match="PCA: not finite: js"):
+        baseline_runs.measure_record(record, None, None)
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.integers(2, 40))
 def test_the_area_is_that_of_the_library_and_lies_in_its_interval(seed, n, m):
     rng = np.random.default_rng(seed)

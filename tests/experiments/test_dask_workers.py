@@ -129,6 +129,18 @@ def test_calls_come_back_whatever_happens_to_others(tmp_path, monkeypatch):
     assert always.read_text().count("died") == dask_workers.ATTEMPTS
 
 
+@pytest.mark.slow
+def test_workers_on_this_machine_cannot_be_reached_from_another():
+    with dask_workers.local_client(1):
+        processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        found = [socket.laddr.ip for process in processes for socket in listening(process)]
+    assert found and {*found} == {"127.0.0.1"}
+
+
+def listening(process):
+    return [found for found in process.net_connections("inet") if found.status == psutil.CONN_LISTEN]
+
+
 def test_a_scheduler_without_workers_is_named_until_it_has_one(tmp_path, monkeypatch, capsys):
     distributed = pytest.importorskip("distributed")
     (tmp_path / "calls.py").write_text(CALLS, "utf-8")

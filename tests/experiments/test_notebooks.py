@@ -104,12 +104,15 @@ def execute(name, folder, **parameters):
         cell.source, n = re.subn(rf"^{key} = .*", f"{key} = {value!r}", cell.source, flags=re.MULTILINE)
         assert n == 1
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+    return notebook
 
 
 def test_a_notebook_runs_in_plain_jupyter_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("DCGMM_TRAIN", "never")
     monkeypatch.setenv("DCGMM_RESULTS", str(tmp_path / "results"))
-    execute("01-tour", tmp_path, epochs=1)
+    cells = execute("01-tour", tmp_path, epochs=1).cells
+    outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
+    assert not [output.text for output in outputs if output.get("name") == "stderr"]
     assert list((tmp_path / "results/paper/figures/01-tour-mnist").glob("*.png"))
 
 

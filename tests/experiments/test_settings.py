@@ -77,11 +77,11 @@ def test_all_faults_are_named_at_once_with_key_value_and_what_was_expected(proje
 
 WRONG = {
     "epochs": [0, -1, 1.5, True, "3", None, [3]],
-    "batch_size": [0, 2.5, "many"],
+    "batch_size": [0, 2.5, "many", 1e30, 2**31],
     "images": [0, -5, "all"],
     "measured": [0, -5, "all"],
-    "repetitions": [0, "1"],
-    "threads": [0, False],
+    "repetitions": [0, "1", 10**9],
+    "threads": [0, False, 100_000],
     "seed": [-1, "a", 2**70],
     "learning_rate": [0, -0.05, float("inf"), "1e-3", True, None],
     "centroid_phase": [1.1, -0.1, "0.4"],
@@ -158,6 +158,12 @@ def test_a_name_that_a_shell_or_a_folder_would_not_bear_is_refused(project, name
     project({**changed(), "datasets": {name: {"npz": "a.npz"}}})
     with pytest.raises(ValueError, match="the name of a data set has 1 to 60 letters"):
         experiments.Training("1L", "mnist")
+
+
+@pytest.mark.promise("bad input", "two data sets whose names differ in upper and lower case alone")
+def test_names_that_some_systems_take_for_one_folder_are_refused():
+    (fault,) = settings_check.faults({**changed(), "datasets": {"mine": {"npz": "a.npz"}, "Mine": {"npz": "b.npz"}}})
+    assert fault.startswith("datasets.Mine: 'mine' has the same letters")
 
 
 @bad_input.names()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from dcgmm import datasets, experiments
-from dcgmm.experiments import config, dask_workers, fingerprint, on_demand, stages, store, verify
+from dcgmm.experiments import config, dask_workers, fingerprint, on_demand, stages, store, verify, yaml_file
 from dcgmm.experiments import train as train_module
 from dcgmm.experiments.train import fit_record, train_record, versions_here
 
@@ -20,6 +21,10 @@ ROOT = Path(__file__).parents[2]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))["quick"]
 IMAGES = 5000
 LONG = bool(os.environ.get("DCGMM_LONG"))
+
+
+# What TensorFlow, its libraries and Python write without need; progress and our own sentences are none of it.
+NOISE = re.compile(r"tensorflow|cuda|onednn|absl|retracing|warning", re.IGNORECASE)
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +47,7 @@ def run(folder, *arguments, program=("-m", "dcgmm.experiments")):
     command = [sys.executable, *program, *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert not NOISE.search(done.stderr), done.stderr
     return done.stdout
 
 
@@ -205,6 +211,24 @@ def test_a_project_at_another_place_makes_the_same_bytes(tmp_path, record_proper
     for kind, what in kinds.items():
         if n := sum(path.suffix == f".{kind}" for path in made[0]):
             record_property("promise", ("bytes compared", f"{what} (.{kind}) of two projects at different places", n))
+
+
+@pytest.mark.promise("fault", "dvc.lock is cut or empty, as after a power cut")
+@pytest.mark.parametrize("left", [0, 0.5])
+def test_a_cut_lock_is_named_with_the_remedy(project, monkeypatch, left):
+    monkeypatch.chdir(project)
+    config.root.cache_clear()
+    lock = ROOT / "results" / "paper" / "dvc.lock"
+    content = lock.read_text("utf-8")
+    path = project / "dvc.lock"
+    try:
+        path.write_text(content[: int(left * len(content))].rpartition("\n")[0] + "\n  md5: '", "utf-8")
+        with pytest.raises(yaml_file.Unreadable, match="dvc.lock is damaged.*Delete it and run the same command again"):
+            stages.check_locks()
+        path.write_text(content, "utf-8")
+        stages.check_locks()
+    finally:
+        path.unlink()
 
 
 def test_the_two_scales_have_the_same_stages_and_plots():

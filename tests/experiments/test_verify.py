@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from dcgmm import datasets
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOK = "11-density-mnist"
 TABLE = f"results/paper/tables/{NOTEBOOK}/counts.csv"
 MODEL = "results/paper/models/mnist/all/1L.keras"
-COPIED = ("dcgmm", "notebooks", "results", "params.yaml", "dvc.yaml", "pyproject.toml", ".dvcignore")
+COPIED = ("dcgmm", "docs", "notebooks", "results", "params.yaml", "dvc.yaml", "pyproject.toml", ".dvcignore")
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +85,23 @@ def flipped(text, after):
 
 @pytest.mark.slow
 @pytest.mark.promise("fault", "one value of dvc.lock is changed")
-@pytest.mark.parametrize("key", ["md5: ", "size: ", "nfiles: ", "--classes 0-", "learning_rate: "])
-def test_one_value_of_the_lock(copy, changed, key):
+@pytest.mark.parametrize(
+    ("stage", "key"),
+    [
+        *(("train@mnist-0-4", key) for key in ("md5: ", "size: ", "nfiles: ", "--classes 0-", "learning_rate: ")),
+        *(("notebook@03-outliers-mnist", key) for key in ("cmd: python -P dcgmm/experiments/execute.py", "md5: ")),
+        ("baselines@mnist", "size: "),
+        ("claims", "md5: "),
+        ("data", "outs:"),
+        ("code", "outs:"),
+    ],
+)
+def test_one_value_of_the_lock(copy, changed, stage, key):
     assert faults(copy, "lock") == ""
     lock = (copy / "results/paper/dvc.lock").read_text("utf-8")
-    stage = lock.index("  train@mnist-0-4:")
-    changed("results/paper/dvc.lock", (lock[:stage] + flipped(lock[stage:], key)).encode())
-    assert "train@mnist-0-4" in faults(copy, "lock")
+    start = lock.index(f"  {stage}:")
+    changed("results/paper/dvc.lock", (lock[:start] + flipped(lock[start:], key)).encode())
+    assert stage in faults(copy, "lock")
 
 
 @pytest.mark.slow
@@ -158,10 +169,33 @@ def test_numbers_of_another_processor_may_round_differently_and_words_may_not(tm
     assert "tables: " in (found := next(verify.compared(tmp_path / "no.csv", "", "tables"))) and "is missing" in found
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "results/paper").glob("*/*-mnist/provenance.json")))
-def test_every_table_and_figure_says_what_made_it(path):
-    noted = json.loads(path.read_text("utf-8"))
-    assert noted["command"].endswith(f":notebook@{path.parent.name}")
-    assert {"settings", "seed", "data", "code", "commit", "packages", "processor"} <= noted.keys()
-    assert noted["data"] == datasets.fingerprint("mnist") and "-dirty" not in noted["commit"]
-    assert noted["packages"].keys() == provenance.packages().keys()
+@pytest.mark.parametrize("dataset", datasets.DATASETS)
+@pytest.mark.parametrize("notebook", sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")))
+@pytest.mark.parametrize("kind", ["tables", "figures"])
+def test_every_table_and_figure_says_what_made_it(kind, notebook, dataset):
+    noted = json.loads((ROOT / "results/paper" / kind / f"{notebook}-{dataset}" / "provenance.json").read_text("utf-8"))
+    assert noted["command"].endswith(f":notebook@{notebook}-{dataset}")
+    assert {"settings", "seed", "data", "code"} <= noted.keys()
+    assert noted["data"] == datasets.fingerprint(dataset)
+    assert is_complete(noted)
+
+
+@pytest.mark.parametrize("dataset", datasets.DATASETS)
+def test_every_collected_number_says_what_made_it(dataset):
+    folder = ROOT / "results/paper"
+    noted = json.loads((folder / "baselines" / dataset / "provenance.json").read_text("utf-8"))
+    assert is_complete(noted) and noted["data"] == datasets.fingerprint(dataset)
+    for classes in ("0-4", "all"):
+        repetitions = folder / "repetitions" / dataset / classes
+        noted = json.loads((repetitions / "provenance.json").read_text("utf-8"))
+        assert noted["data"] == datasets.fingerprint(dataset) and {"settings", "code", "command"} <= noted.keys()
+        assert all(is_complete(origin) for origin in noted["origins"])
+        rows = {path.stem: len(pd.read_csv(path)) for path in repetitions.glob("*.csv")}
+        assert {name: len(origins) for name, origins in noted["trainings"].items()} == rows
+        assert {i for origins in noted["trainings"].values() for i in origins} == {*range(len(noted["origins"]))}
+
+
+def is_complete(noted):
+    """Return whether a note names a clean commit, all packages and the processor."""
+    named = noted["packages"].keys() == provenance.packages().keys() and noted["processor"]
+    return bool(named) and "-dirty" not in noted["commit"]

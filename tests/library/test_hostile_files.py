@@ -228,6 +228,14 @@ HOSTILE = {
         replaced(MU, lambda file, _: file.create_dataset(MU, (2**30,), "float32", chunks=(2**20,), compression=9)),
         r"arrays of 4\.1e\+03 MiB in",
     ),
+    "a layer larger than its weights": (
+        config_with(lambda config, _: config["config"]["layers"][1]["config"].update(n_components=4_000_000)),
+        "G2 would have 64,000,000 weights, and model.weights.h5 has",
+    ),
+    "a window larger than its weights": (
+        config_with(lambda config, _: config["config"].update(input_shape=[8, 8, 10_000_000])),
+        "G2 would have 640,000,000 weights",
+    ),
     "texts as weights": (
         replaced(MU, lambda file, _: file.create_dataset(MU, (4, 16), h5py.string_dtype())),
         "has its values elsewhere, expected numbers",
@@ -273,7 +281,7 @@ def test_a_hostile_file_runs_nothing_and_is_refused_with_the_reason(what, place,
 
 
 @pytest.mark.promise("bad input", "the same, loaded by Keras")
-@pytest.mark.parametrize("what", [what for what in HOSTILE if what != "weights larger than the file"])
+@pytest.mark.parametrize("what", [what for what in HOSTILE if "larger than" not in what])
 def test_keras_runs_nothing_of_a_hostile_file_either(what, place, members):
     build, _ = HOSTILE[what]
     path = write(build(place, members), place / "work" / "hostile.keras")
@@ -298,6 +306,14 @@ def test_our_loader_is_safe_where_keras_is_told_not_to_be(unsafe, place, members
     assert nothing_ran(place)
     outcome(lambda path: keras.models.load_model(path, safe_mode=True), path)
     assert not nothing_ran(place), "the code in the file works: Keras' argument safe_mode=True did not hold it back"
+
+
+def test_weights_that_are_not_finite_are_named(tmp_path):
+    model = DCGMM.from_spec("F(4,4,4,4) G(4)", (8, 8, 1))
+    model.gmm_layers[0].mu.assign(np.full(model.gmm_layers[0].mu.shape, np.nan))
+    model.save(tmp_path / "model.keras")
+    with pytest.warns(UserWarning, match=r"has weights that are not finite: .*mu"):
+        load(tmp_path / "model.keras")
 
 
 @pytest.mark.promise("bad input", "a path that is no model file")

@@ -54,6 +54,27 @@ def test_import_changes_nothing_and_the_library_needs_none_of_the_experiments_pa
     assert run(WITHOUT)[-1] == "[]"
 
 
+QUIET = """
+import numpy as np
+from dcgmm import DCGMM
+x = np.random.default_rng(0).random((20, 8, 8, 1), dtype="float32")
+for _ in range(8):
+    model = DCGMM.from_spec("F(4,4,4,4) G(4)", (8, 8, 1))
+    model.compile()
+    model.fit(x, epochs=1, verbose=0)
+    model.calibrate(x)
+    model.score_samples(x)
+    model.sample(3, seed=0)
+"""
+
+
+@pytest.mark.slow
+def test_many_models_in_one_process_write_nothing():
+    usual = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run([sys.executable, "-c", QUIET], capture_output=True, text=True, check=True, env=usual)
+    assert done.stdout + done.stderr == ""
+
+
 @pytest.mark.slow
 def test_a_second_call_of_use_cores_freezes_nothing_more():
     program = """
