@@ -275,10 +275,10 @@ def in_own_process(*arguments):
 
 
 def keep(table, name, text, **options):
-    """Print a table and write it into results."""
+    """Print a table and write it, with this machine's name, into results."""
     print(f"\n{text}:\n{table.round(3).to_string()}", flush=True)
     path = Path(__file__).parents[1] / "results" / f"{name}.csv"
-    table.round(4).to_csv(path, lineterminator="\n", **options)
+    table.round(4).assign(machine=machine()).to_csv(path, lineterminator="\n", **options)
 
 
 def on_this_machine():
@@ -289,7 +289,6 @@ def on_this_machine():
         rows[name] = in_own_process(name)
     table = pd.DataFrame(rows).T
     table["on target"] = np.where(table["ms/step"] <= table.target, "yes", "no")
-    table["machine"] = machine()
     keep(table, "bench", "Instances", index_label="instance")
     em = pd.DataFrame(in_own_process("em")).T
     text = "Time to the held-out likelihood of scikit-learn's EM, 25 diagonal components, precisions clipped at 20"
@@ -305,7 +304,6 @@ def with_and_without_use_cores():
         ms = {cores: in_own_process("use_cores", name, cores) for cores in ("without", "with")}
         rows.append({"instance": name, **{f"ms/step {cores} use_cores()": value for cores, value in ms.items()}})
     table = pd.DataFrame(rows)
-    table["machine"] = machine()
     keep(table, "bench_use_cores", "A step of fit without and with use_cores()", index=False)
 
 

@@ -72,12 +72,16 @@ def tables_of(executed):
 
 
 def compared(usual, other):
-    """Return how many numbers a printed table has, how many moved, and the largest change, a dict."""
+    """Return how many numbers a printed table has, how many moved, and the relatively largest change, a dict."""
     pairs = list(zip(NUMBER.findall(usual), NUMBER.findall(other), strict=True))
-    changes = [abs(float(a.replace("−", "-")) - float(b.replace("−", "-"))) for a, b in pairs]
-    largest = max(range(len(pairs)), key=changes.__getitem__)
-    was, now = pairs[largest] if changes[largest] else ("", "")
-    return {"numbers": len(pairs), "moved": sum(change > 0 for change in changes), "largest_was": was, "is": now}
+    moved = [pair for pair in pairs if pair[0] != pair[1]]
+    was, now = max(moved, key=_share, default=("", ""))
+    return {"numbers": len(pairs), "moved": len(moved), "largest_was": was, "is": now}
+
+
+def _share(pair):
+    before, after = (float(text.replace("−", "-")) for text in pair)
+    return abs(after - before) / max(abs(before), abs(after), 1e-12)
 
 
 def main():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jinja2
 import nbformat
+import numpy as np
 import pandas as pd
 
 import dcgmm
@@ -166,6 +167,8 @@ def fill_in(app, page, source):
         measured=measured,
         promises=promises.groupby("kind")[["kept", "broken"]].sum().reindex(PROMISED, fill_value=0).T.to_dict(),
         promises_made_by=counts["command"],
+        promises_commit=counts["commit"],
+        promises_processor=counts["processor"],
         processors=moved_tables(pd.read_csv(ROOT / "results" / "processors.csv", keep_default_na=False)),
     )
 
@@ -173,17 +176,19 @@ def fill_in(app, page, source):
 def moved_tables(compared):
     """Return a table of what moves in printed tables under each setting, from results/processors.csv."""
     rows = []
-    for setting, of_setting in compared.groupby("setting", sort=False):
-        moved = of_setting[of_setting.moved > 0]
-        changes = (moved["is"].astype(float) - moved.largest_was.astype(float)).abs()
-        largest = moved.loc[changes.idxmax()] if len(moved) else None
+    for (models, setting), part in compared.groupby(["models", "setting"], sort=False):
+        moved = part[part.moved > 0]
+        before, after = moved.largest_was.astype(float), moved["is"].astype(float)
+        shares = (after - before).abs() / np.maximum(before.abs(), after.abs())
+        largest = moved.loc[shares.idxmax()] if len(moved) else None
         rows.append(
             {
+                "models": models,
                 "setting": setting,
-                "tables": len(of_setting),
-                "equal as printed": len(of_setting) - len(moved),
-                "numbers": of_setting.numbers.sum(),
-                "moved": of_setting.moved.sum(),
+                "tables": len(part),
+                "equal as printed": len(part) - len(moved),
+                "numbers": part.numbers.sum(),
+                "moved": part.moved.sum(),
                 "largest change": f"{largest.largest_was} → {largest['is']} ({largest.notebook})" if len(moved) else "",
             }
         )

@@ -47,9 +47,12 @@ def pytest_terminal_summary(terminalreporter):
         for kind, what in found
     ]
     if path := os.environ.get("DCGMM_PROMISES"):
+        from dcgmm.experiments import provenance  # here, because it takes seconds
+
         words = shlex.join(map(str, terminalreporter.config.invocation_params.args))
         command = "make test-long" if os.environ.get("DCGMM_LONG") else f"pytest {words}"
-        text = json.dumps({"command": command, "counts": rows}, indent=1, ensure_ascii=False)
+        made = {"command": command, **provenance.here(Path(__file__).parents[1]), "counts": rows}
+        text = json.dumps(made, indent=1, ensure_ascii=False)
         Path(path).write_text(text + "\n", encoding="utf-8")
 
 
