@@ -7,7 +7,7 @@ git and notebooks. It imports the library; the library never imports it.
 from dcgmm.experiments.config import results, root, settings
 from dcgmm.experiments.evaluation import evaluate
 from dcgmm.experiments.evaluation_of_samples import evaluate_samples, realism
-from dcgmm.experiments.on_demand import repetitions, trained, trained_models
+from dcgmm.experiments.on_demand import history, repetitions, trained, trained_models
 from dcgmm.experiments.real_images import RealImages
 from dcgmm.experiments.report import Report
 from dcgmm.experiments.spec import Training
@@ -20,6 +20,7 @@ __all__ = [
     "evaluate",
     "evaluate_samples",
     "finding",
+    "history",
     "judge",
     "realism",
     "repetitions",

@@ -68,6 +68,14 @@ def repetitions(
     return pd.DataFrame([store.numbers(training, i) for i in asked]).rename_axis("repetition")
 
 
+def history(
+    architecture: str, dataset: str, classes: str = "all", scale: str = "quick", **changes: Any
+) -> pd.DataFrame:
+    """Return the course of a training's first repetition, as `fit` returns it, one row for each epoch."""
+    (path,) = _find_or_train([Training(architecture, dataset, classes, scale, changes)])
+    return pd.DataFrame(store.read(path, "history")).rename_axis("epoch")
+
+
 def _find_or_train(trainings, repetition=0):
     """Return the path of one repetition of each training, and train first those that have none."""
     _train_if_allowed({t.name: (t, repetition) for t in trainings if not store.find(t, repetition)})
