@@ -43,24 +43,6 @@ def interval(values: Any, lowest: float = -np.inf, highest: float = np.inf) -> t
     return float(max(low, lowest)), float(min(high, highest))
 
 
-def clearly_above(values: Any, others: Any) -> bool:
-    """Return whether the whole `interval` of some repetitions is above the `interval` of others.
-
-    If one of the two has a single repetition, the means are compared.
-
-    Args:
-        values: one value of each repetition.
-        others: one value of each of the other repetitions.
-
-    Raises:
-        ValueError: if one of the two is empty, or a value is no number or infinite.
-    """
-    values, others = _repetitions("values", values), _repetitions("others", others)
-    if min(len(values), len(others)) < 2:
-        return bool(np.mean(values) > np.mean(others))
-    return interval(values)[0] > interval(others)[1]
-
-
 def describe(values: Any, digits: int = 2, **bounds: float) -> str:
     """Return the mean of repetitions as text, followed by their `interval` in brackets if there is one.
 

@@ -17,11 +17,3 @@ def test_an_interval_is_students_and_of_two_values_both(n, seed):
     assert np.isnan(statistics.interval(values[:1])).all()
     assert statistics.interval(values, lowest=low + 1e-3, highest=high - 1e-3) == (low + 1e-3, high - 1e-3)
     assert statistics.interval(values, lowest=low - 1, highest=high + 1) == (low, high)
-
-
-def test_repetitions_are_clearly_above_others_where_intervals_are_apart():
-    assert statistics.clearly_above([2.0, 2.1, 2.2], [1.0, 1.1, 1.2])
-    assert not statistics.clearly_above([1.0, 1.1, 1.2], [2.0, 2.1, 2.2])
-    assert not statistics.clearly_above([2.0, 2.1, 2.2], [1.0, 2.0, 3.0])  # larger on average
-    assert statistics.clearly_above([5.0, 5.0, 5.0], [1.0, 2.0, 1.5])  # equal values are an interval without width
-    assert statistics.clearly_above([2.0], [1.0]) and not statistics.clearly_above([1.0], [2.0])

@@ -351,8 +351,6 @@ NUMBERS = [
     (lambda m, v: statistics.interval([1.0, 2, 3], lowest=v), "lowest", (NAN, "0", True, None, 2.5)),
     (lambda m, v: statistics.interval([1.0, 2, 3], highest=v), "highest", (NAN, "9", True, None, 1.5)),
     (lambda m, v: statistics.interval([1.0, 2, 3], 3, v), "highest", (2,)),
-    (lambda m, v: statistics.clearly_above(v, [1.0]), "values", ([], None, "a", ["a"], [INF, 1.0], 5)),
-    (lambda m, v: statistics.clearly_above([1.0], v), "others", ([], None, "a", ["a"], [INF, 1.0], 5)),
     (lambda m, v: statistics.describe(v), "values", ([], None, "a", ["a"], [INF, 1.0], 5)),
     (lambda m, v: statistics.describe([1.0], v), "digits", (-1, 21, None, *NO_INTEGER)),
     (lambda m, v: statistics.describe([1.0], **v), "bounds", (({"lowst": 0}, "lowst"),)),
@@ -651,4 +649,3 @@ def test_every_name_and_any_spacing_of_its_specification_is_read(name):
 def test_any_finite_scores_have_an_area_and_a_curve(inliers, others):
     assert 0 <= outliers.auc(inliers, np.float32(others)) <= 1
     assert [len(part) for part in outliers.roc(inliers, others)] == [81, 81, 81]
-    assert isinstance(statistics.clearly_above(inliers, others), bool)
