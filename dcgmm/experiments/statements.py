@@ -20,6 +20,7 @@ NOT_TESTABLE = "not testable here"
 NO_OUTCOME = "not yet"
 UNTESTABLE = {"C6": "The cost of a training on a GPU.", "C14": "The time of a training on a GPU."}
 DAMAGES = {"a": "noise", "b": "white", "c": "black"}
+LIST = re.compile(r"((?:\d+\.)?\w+), ((?:\d+\.)?\w+) and ((?:\d+\.)?\w+)")
 SHARED = ("C8.3", "C9.6")  # statements that compare the data sets
 OTHER = {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}
 
@@ -438,13 +439,22 @@ def names() -> list[str]:
 def sentence(name: str) -> str:
     """Return the sentence of a statement, such as "C2.1" or "C17.1a".
 
+    Statements that share a sentence on the page differ in the words of its lists, or in the kind of damage.
+
     Example:
+        >>> sentence("C16.2")
+        'In 2L-c, the AUC is above 0.5 (better than chance) for squares of white.'
         >>> sentence("C17.3c")
         'Over the whole image, one draw is better than the damaged image (black).'
     """
     if name in UNTESTABLE:
         return UNTESTABLE[name]
     text, damage = words()[name.rstrip("abc")], DAMAGES.get(name[-1])
+    sharing = [other for other, its in words().items() if its == text]
+    if len(sharing) > 1:
+        i = sharing.index(name)
+        text, n_lists = LIST.subn(rf"\{i + 1}", text)
+        damage = None if n_lists else list(DAMAGES.values())[i]
     return f"{text.removesuffix('.')} ({damage})." if damage else text
 
 

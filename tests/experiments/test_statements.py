@@ -106,6 +106,15 @@ def test_every_statement_has_its_words_on_the_page():
     assert all(len(text.split()) > 2 and "*" not in text and "  " not in text for text in words.values())
 
 
+def test_every_statement_has_a_sentence_of_its_own():
+    sentences = [statements.sentence(name) for name in statements.names()]
+    assert len(set(sentences)) == len(sentences)
+    assert statements.sentence("C1.6") == (
+        "The same against flat mixtures of 100 components, which have 5 times the parameters of 2L-b."
+    )
+    assert statements.sentence("C16.4") == "The same in 2L-e (noise)."
+
+
 def test_there_is_no_outcome_before_ten_repetitions():
     table = outcomes(runs(n=9))
     assert set(table.outcome) == {NO_OUTCOME, NOT_TESTABLE}
