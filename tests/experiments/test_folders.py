@@ -123,7 +123,7 @@ def test_a_failed_training_and_stray_files_leave_the_others_collected(project, m
     monkeypatch.setattr(stages, "fill_store", lambda trainings: None)
     stages.collect("mnist", "all", "quick")
     kept = {path.name for path in tables.iterdir()}
-    assert kept == {"1L.csv", ".ipynb_checkpoints", "notes.csv", "2L-b.txt", ".DS_Store"}
+    assert kept == {"1L.csv", "provenance.json", ".ipynb_checkpoints", "notes.csv", "2L-b.txt", ".DS_Store"}
 
 
 def test_a_notebook_refuses_the_code_of_another_checkout(project):
