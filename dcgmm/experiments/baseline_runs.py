@@ -1,23 +1,19 @@
 """The numbers of other methods on a data set, at a scale: collected ones, or else measured now."""
 
-import json
-import os
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dcgmm import datasets, files
+from dcgmm import datasets
 from dcgmm.datasets import custom
-from dcgmm.experiments import fingerprint, memory, provenance, store
+from dcgmm.experiments import fingerprint
 from dcgmm.experiments.baselines import METHODS, WITHOUT_SEED, measure
+from dcgmm.experiments.collected_numbers import KNOWN, Numbers, chosen_images
 from dcgmm.experiments.config import declared_datasets, root, settings
-from dcgmm.experiments.folders import collection, writable
-from dcgmm.experiments.on_demand import TrainingsFailed
-from dcgmm.experiments.real_images import RealImages, measured, of_other_data
+from dcgmm.experiments.real_images import measured, of_other_data
 
-KNOWN = "0-4"  # what the methods learn in the pipeline, as the paper's instances do
 N_SEEDS = 3
 
 
@@ -39,39 +35,20 @@ def baselines(dataset: str, classes: str = KNOWN, scale: str = "quick") -> pd.Da
         RuntimeError: if numbers are missing, and DCGMM_TRAIN=never.
         TrainingsFailed: if some methods failed.
     """
-    records = _records(dataset, classes, scale)
-    collected = _collected(dataset, classes, scale)
-    rows = {key: collected.get(store.digest(record)) for key, record in records.items()}
-    missing = {key: record for key, record in records.items() if rows[key] is None}
-    if missing and os.environ.get("DCGMM_TRAIN") == "never":
-        raise RuntimeError(f"the collected results do not have {next(iter(missing.values()))}, and DCGMM_TRAIN=never")
-    rows |= _measured(missing, settings(scale).get("measured"))
-    return pd.DataFrame(rows.values(), pd.MultiIndex.from_tuples(rows, names=["method", "seed"]))
+    source = declared_datasets().get(dataset)
+    further = source and (source, str(root())), settings(scale).get("measured")
+    return _numbers(dataset, classes, scale).rows(
+        _records(dataset, classes, scale), measure_record, arguments=lambda key: further
+    )
 
 
 def collect(dataset: str, scale: str) -> None:
-    """Measure all methods on the classes 0-4 of MNIST or FashionMNIST, and write the table of their numbers.
-
-    The file provenance.json beside it says what made it. It is written anew if something was measured.
-    """
-    path = _path(dataset, KNOWN, scale)
-    note = writable(path.parent) / "provenance.json"
-    before = _collected(dataset, KNOWN, scale)
-    found = baselines(dataset, KNOWN, scale)
-    files.write(path, found.to_csv(lineterminator="\n"))
-    if not (note.exists() and set(found.record) <= before.keys()):
-        made = {
-            "command": f"python -m dcgmm.experiments baselines --scale {scale} --dataset {dataset}",
-            "settings": settings(scale),
-            "data": datasets.fingerprint(dataset),
-            "code": fingerprint.of_baselines(),
-            **provenance.here(root()),
-        }
-        files.write(note, json.dumps(made, indent=1) + "\n")
+    """Measure all methods on the classes 0-4 of MNIST or FashionMNIST, and write the table of their numbers."""
+    _numbers(dataset, KNOWN, scale).collect(lambda: baselines(dataset, KNOWN, scale), fingerprint.of_baselines())
 
 
-def _path(dataset, classes, scale, results=None):
-    return (results or collection()) / scale / "baselines" / dataset / f"{classes}.csv"
+def _numbers(dataset, classes, scale):
+    return Numbers("baselines", ("method", "seed"), dataset, classes, scale)
 
 
 def _records(dataset, classes, scale):
@@ -86,7 +63,8 @@ def _records(dataset, classes, scale):
         **fingerprint.of_baselines(),
         **measured(asked.get("measured")),
     }
-    seeds = range(asked["seed"], asked["seed"] + min(N_SEEDS, asked["repetitions"]))
+    n_seeds = min(N_SEEDS, asked["repetitions"])
+    seeds = range(asked["seed"], asked["seed"] + n_seeds)
     return {
         (method, seed): common | {"method": method, "seed": seed}
         for method in METHODS
@@ -94,65 +72,36 @@ def _records(dataset, classes, scale):
     }
 
 
-def _collected(dataset, classes, scale):
-    """Return the collected rows by the digests of their records."""
-    for results in dict.fromkeys([collection(), root() / "results"]):
-        if (path := _path(dataset, classes, scale, results)).exists():
-            table = pd.read_csv(path, index_col=["method", "seed"])
-            return {row["record"]: row.to_dict() for _, row in table.iterrows()}
-    return {}
-
-
-def _measured(missing, most):
-    """Measure methods side by side, and return the rows."""
-    if not missing:
-        return {}
-    from dcgmm.experiments import dask_workers  # here, because Dask takes most of a second to import
-
-    declared, rows = declared_datasets(), {}
-    calls = {}
-    for (method, seed), record in missing.items():
-        source = declared.get(record["dataset"])
-        calls[f"{method} #{seed}"] = ((record, source and (source, str(root())), most), 1)
-    keys = {f"{method} #{seed}": (method, seed) for method, seed in missing}
-    (dataset,) = {record["dataset"] for record in missing.values()}
-    n_bytes = memory.bytes_of_training(datasets.describe(dataset).n_bytes)
-    failed = dask_workers.run(
-        measure_record, calls, lambda name, row: rows.__setitem__(keys[name], row), n_bytes=n_bytes
-    )
-    if failed:
-        errors = "\n".join(f"  {name}: {type(error).__name__}: {error}" for name, error in failed.items())
-        raise TrainingsFailed(f"{len(failed)} of {len(calls)} methods failed:\n{errors}")
-    return rows
-
-
 def measure_record(
-    record: dict[str, Any], source: tuple[Any, ...] | None, most: int | None, report: Any = None
+    record: dict[str, Any], source: tuple[Any, ...] | None, most: int | None, report: Callable[[str], Any]
 ) -> dict[str, Any]:
-    """Return the numbers of a method and seed, and the digest of their record.
+    """Return the numbers of a method and seed.
 
     Args:
         record: one of `_records`.
         source: the arguments of `custom.from_settings` for a data set of your own, or None.
         most: how many samples are measured at most; None: as in the protocol.
-        report: not used; `dask_workers` passes it.
+        report: called with the course, a text; these measures have none.
+
+    Raises:
+        RuntimeError: if an area or a density is not finite.
     """
+    dataset, classes = record["dataset"], tuple(record["classes"])
     if source:
-        datasets.register(record["dataset"], custom.from_settings(*source))
-    real, unlike = _images(record["dataset"], tuple(record["classes"]), record["images"], most)
-    numbers = measure(record["method"], real, unlike, record["seed"])
-    if lost := [name for name, value in numbers.items() if value is not None and not np.isfinite(value)]:
-        raise RuntimeError(f"{record['method']}: not finite: {', '.join(lost)}")
-    return {"record": store.digest(record), **numbers}
+        datasets.register(dataset, custom.from_settings(*source))
+    real = chosen_images(dataset, classes, record["images"], most)
+    numbers = measure(record["method"], real, _unlike(dataset, classes), record["seed"])
+    judged = {name: value for name, value in numbers.items() if name.startswith(("auc_", "log_density"))}
+    if lost := [name for name, value in judged.items() if not np.isfinite(value)]:
+        raise RuntimeError(f"not finite: {', '.join(lost)}")
+    return numbers
 
 
-@lru_cache(maxsize=1)
-def _images(dataset, classes, images, most):
-    """Return the images that a method learns and is judged by, and those that are unlike them."""
-    x, y, x_test, y_test = datasets.load_dataset(dataset)
-    x, y = datasets.thinned(*datasets.select_classes(x, y, classes), images)
+def _unlike(dataset, classes):
+    """Return the images that are unlike the learned ones, by a name for each kind."""
+    _, _, x_test, y_test = datasets.load_dataset(dataset)
     known = np.isin(y_test, classes)
     unlike = {"unknown": x_test[~known]} if not known.all() else {}
     if (foreign := of_other_data(dataset)) is not None:
         unlike["other"] = foreign
-    return RealImages(x, y, x_test[known], most), unlike
+    return unlike

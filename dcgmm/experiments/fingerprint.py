@@ -87,6 +87,7 @@ BASELINES = (
     "datasets/transforms.py",
     "experiments/baseline_runs.py",
     "experiments/baselines.py",
+    "experiments/collected_numbers.py",
     "experiments/evaluation_of_samples.py",
     "experiments/real_images.py",
     "metrics.py",

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 
 from dcgmm import DCGMM, outliers
-from dcgmm.experiments import baseline_runs, baselines, settings_check
+from dcgmm.experiments import baseline_runs, baselines, dask_workers, settings_check, store
 from dcgmm.experiments.expectation_maximisation import BoundedMixture, fit_by_em
 from dcgmm.experiments.real_images import RealImages
 
@@ -46,11 +46,15 @@ def test_the_density_of_factor_analysers_integrates_to_one():
 
 @pytest.mark.promise("fault", "a method that is compared gives numbers that are not finite")
 def test_numbers_that_are_not_finite_are_refused(monkeypatch):
-    monkeypatch.setattr(baseline_runs, "_images", lambda *_: (None, {}))
-    monkeypatch.setattr(baseline_runs, "measure", lambda *_: {"parameters": None, "auc_unknown": 0.9, "js": np.nan})
+    monkeypatch.setattr(baseline_runs, "chosen_images", lambda *_: None)
+    monkeypatch.setattr(baseline_runs, "_unlike", lambda *_: {})
+    numbers = {"parameters": None, "auc_unknown": np.nan, "js": np.nan}  # of few real images, there is no JS
+    monkeypatch.setattr(baseline_runs, "measure", lambda *_: numbers)
     record = {"dataset": "mnist", "classes": [0], "images": None, "method": "PCA", "seed": 0}
-    with pytest.raises(RuntimeError, match="PCA: not finite: js"):
-        baseline_runs.measure_record(record, None, None)
+    with pytest.raises(RuntimeError, match="not finite: auc_unknown$"):
+        baseline_runs.measure_record(record, None, None, print)
+    numbers["auc_unknown"] = 0.9
+    assert baseline_runs.measure_record(record, None, None, print) == numbers
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.integers(2, 40))
@@ -101,14 +105,17 @@ def test_a_measured_method_has_the_numbers_of_its_kind():
 def test_collected_rows_are_not_measured_again(tmp_path, monkeypatch):
     monkeypatch.setenv("DCGMM_RESULTS", str(tmp_path))
     monkeypatch.delenv("DCGMM_TRAIN", raising=False)
-    monkeypatch.setattr(
-        baseline_runs, "_measured", lambda missing, most: {key: row(record) for key, record in missing.items()}
-    )
 
-    def row(record):
-        return {"auc_unknown": 0.5, "record": baseline_runs.store.digest(record)}
+    def run(function, calls, keep, n_bytes):
+        for name, (arguments, _) in calls.items():
+            keep(name, {"auc_unknown": 0.5, "record": store.digest(arguments[1])})
 
+    monkeypatch.setattr(dask_workers, "run", run)
     baseline_runs.collect("mnist", "quick")
+    note = tmp_path / "quick" / "baselines" / "mnist" / "provenance.json"
+    written = note.stat().st_mtime_ns
+    baseline_runs.collect("mnist", "quick")
+    assert note.stat().st_mtime_ns == written, "nothing was measured"
     monkeypatch.setenv("DCGMM_TRAIN", "never")
     assert len(baseline_runs.baselines("mnist", "0-4", "quick")) == len(baselines.METHODS)
     with pytest.raises(RuntimeError, match="DCGMM_TRAIN=never"):
