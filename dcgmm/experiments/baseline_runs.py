@@ -1,6 +1,5 @@
 """The numbers of other methods on a data set, at a scale: collected ones, or else measured now."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -72,16 +71,13 @@ def _records(dataset, classes, scale):
     }
 
 
-def measure_record(
-    record: dict[str, Any], source: tuple[Any, ...] | None, most: int | None, report: Callable[[str], Any]
-) -> dict[str, Any]:
+def measure_record(record: dict[str, Any], source: tuple[Any, ...] | None, most: int | None) -> dict[str, Any]:
     """Return the numbers of a method and seed.
 
     Args:
         record: one of `_records`.
         source: the arguments of `custom.from_settings` for a data set of your own, or None.
         most: how many samples are measured at most; None: as in the protocol.
-        report: called with the course, a text; these measures have none.
 
     Raises:
         RuntimeError: if an area or a density is not finite.

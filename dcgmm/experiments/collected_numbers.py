@@ -62,7 +62,7 @@ class Numbers:
 
         Args:
             records: what decides the numbers of each row, by its key.
-            measure: a function of a module, of a record, of the further arguments and of `report`, that returns a dict.
+            measure: a function of a module, of a record and of the further arguments, that returns a dict.
             arguments: returns the further arguments for a key.
 
         Raises:
@@ -116,8 +116,10 @@ class Numbers:
             files.write(note, json.dumps(made, indent=1) + "\n")
 
 
-def measured(measure: Callable[..., dict[str, Any]], record: dict[str, Any], *arguments: Any) -> dict[str, Any]:
-    """Return what a function measures of a record, with the digest of the record."""
+def measured(
+    measure: Callable[..., dict[str, Any]], record: dict[str, Any], *arguments: Any, report: Any
+) -> dict[str, Any]:
+    """Return what a function measures of a record, with the digest of the record; `report` tells no course of it."""
     return {"record": store.digest(record), **measure(record, *arguments)}
 
 
