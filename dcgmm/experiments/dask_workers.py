@@ -69,7 +69,9 @@ def _local_cluster(n):
             n_workers=n,
             threads_per_worker=1,
             memory_limit=0,  # no limit: TensorFlow is large, and Dask would stop its worker
-            dashboard_address=None,  # it has no password, and would be open to the network
+            # Dask always opens a page of its state. It has no password, so it is kept to this machine.
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
             silence_logs=logging.CRITICAL,
         )
     except RuntimeError as error:
