@@ -183,7 +183,7 @@ def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_writer_g
 @pytest.mark.promise("fault", "the disk is full while a figure is written")
 def test_a_full_disk_is_named_by_a_figure_and_keeps_the_earlier_one(project, full_disk, monkeypatch):
     monkeypatch.setenv("DCGMM_RESULTS", str(full_disk))
-    figure = a_report().folder("figures") / "noise.png"
+    figure = a_report().folder("figures") / "noise.pdf"  # the first file of a figure
     figure.write_bytes(b"before")
     with pytest.raises(OSError, match=f"nothing was changed: make room, or choose another folder: '{figure}'"):
         publish()
