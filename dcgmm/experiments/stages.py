@@ -270,16 +270,18 @@ def _collect_training(training: Training) -> list[Path]:
 def _note_origins(trainings, path):
     """Write which commit, packages and processor made each repetition; one without a file keeps its earlier note."""
     noted = json.loads(path.read_text("utf-8")) if path.exists() else {"trainings": {}, "origins": []}
-    origins: list[Any] = []
-    by_training: dict[str, list[int]] = {}
+    known = {t.name: [i for i in range(t.repetitions) if store.numbers(t, i)] for t in trainings}
+    if not any(known.values()):  # all trainings have failed, and their earlier files are kept
+        return
+    made: dict[str, list[Any]] = {}
     for training in trainings:
         earlier = [noted["origins"][i] for i in noted["trainings"].get(training.name, ())]
-        for i in range(training.repetitions):
-            if store.numbers(training, i):
-                origin = store.origin(training, i) or (earlier[i] if i < len(earlier) else None)
-                if origin not in origins:
-                    origins.append(origin)
-                by_training.setdefault(training.name, []).append(origins.index(origin))
+        here = [store.origin(training, i) or (earlier[i] if i < len(earlier) else None) for i in known[training.name]]
+        made[training.name] = here or earlier
+    origins: list[Any] = []
+    for origin in (origin for of_training in made.values() for origin in of_training):
+        if origin not in origins:
+            origins.append(origin)
     first = trainings[0]
     content = {
         "command": f"python -m dcgmm.experiments train --scale {first.scale} --dataset {first.dataset} --classes "
@@ -287,7 +289,7 @@ def _note_origins(trainings, path):
         "settings": settings(first.scale),
         "data": datasets.fingerprint(first.dataset),
         "code": fingerprint.all_keys(),
-        "trainings": by_training,
+        "trainings": {name: [origins.index(origin) for origin in of_training] for name, of_training in made.items()},
         "origins": origins,
     }
     files.write(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

@@ -234,6 +234,7 @@ def test_a_cut_lock_is_named_with_the_remedy(project, monkeypatch, left):
         stages.check_locks()
     finally:
         path.unlink()
+        config.root.cache_clear()
 
 
 def test_the_two_scales_have_the_same_stages_and_plots():
