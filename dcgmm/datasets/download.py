@@ -26,9 +26,12 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import pooch
-
 from dcgmm import files
+
+with warnings.catch_warnings():
+    # In a notebook, pooch's progress bar would warn on import that there are no widgets; it works without them.
+    warnings.filterwarnings("ignore", "IProgress not found")
+    import pooch
 
 Source = Callable[[Path, list[str]], Iterator[Path]]
 """A function of a work folder and the wanted files: it gets them, gzipped or not, and yields the path of each."""

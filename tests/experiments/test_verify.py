@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -77,8 +78,10 @@ def changed(copy):
 
 
 def flipped(text, after):
-    """Return a text with its first digit after some words changed."""
-    start = text.index(after) + len(after)
+    """Return a text with its first digit after some words, one after the other, changed."""
+    start = 0
+    for word in re.split(r"(?<=outs:) ", after):
+        start = text.index(word, start) + len(word)
     at = next(i for i in range(start, len(text)) if text[i].isdigit())
     return text[:at] + str((int(text[at]) + 5) % 10) + text[at + 1 :]
 
@@ -92,8 +95,8 @@ def flipped(text, after):
         *(("notebook@03-outliers-mnist", key) for key in ("cmd: python -P dcgmm/experiments/execute.py", "md5: ")),
         ("baselines@mnist", "size: "),
         ("claims", "md5: "),
-        ("data", "outs:"),
-        ("code", "outs:"),
+        ("data", "outs: md5: "),
+        ("code", "outs: md5: "),
     ],
 )
 def test_one_value_of_the_lock(copy, changed, stage, key):
