@@ -129,6 +129,11 @@ def write_notebook(notebook, dataset, folder):
     links = f":::{{container}} links\n{' · '.join(links)}\n\n{run['made_by']}\n:::"
     executed.cells[0].source = f"{title} ({TITLES[dataset]})\n\n{links}\n{text}"
 
+    for output in (output for cell in executed.cells for output in cell.get("outputs", ())):
+        if text := output.get("data", {}).get("text/markdown"):
+            # Links to the folder docs lead to the site's pages, which lie above its notebooks.
+            output.data["text/markdown"] = text.replace("](../docs/", "](../")
+
     figures = {figure["path"].read_bytes(): figure for figure in run["figures"].values()}
     for output in (output for cell in executed.cells for output in cell.get("outputs", ())):
         figure = figures.get(base64.b64decode(output.get("data", {}).get("image/png", "")))
@@ -166,11 +171,15 @@ def fill_in(app, page, source):
         dcgmm=dcgmm,
         measured=measured,
         promises=promises.groupby("kind")[["kept", "broken"]].sum().reindex(PROMISED, fill_value=0).T.to_dict(),
-        promises_made_by=counts["command"],
-        promises_commit=counts["commit"],
-        promises_processor=counts["processor"],
+        promises_made_by=made_by(counts),
         processors=moved_tables(pd.read_csv(ROOT / "results" / "processors.csv", keep_default_na=False)),
     )
+
+
+def made_by(counts):
+    """Return the command that has counted what the tests show, and where it ran if that was noted."""
+    where = f", with the code {counts['commit']} on {counts['processor']}" if "commit" in counts else ""
+    return f"`{counts['command']}`{where}"
 
 
 def moved_tables(compared):
