@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -35,6 +36,13 @@ def test_its_table_has_the_committed_outcomes_of_every_claim_and_data_set():
         row = next(line for line in README.splitlines() if re.search(rf"\b{claim['claim']}\b.*\|", line))
         link = f"results/paper/notebooks/{path.parent.name}.ipynb"
         assert f"[{in_short(claim['outcomes'])}]({link})" in row, claim["claim"]
+
+
+def test_it_says_how_many_repetitions_are_complete():
+    repetitions = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))["paper"]["repetitions"]
+    words = "one two three four five six seven eight nine ten".split()
+    verb = "is" if repetitions == 1 else "are"
+    assert f"{words[repetitions - 1].capitalize()} {verb} complete" in README
 
 
 def in_short(outcomes):

@@ -122,15 +122,19 @@ def check_locks() -> None:
     Raises:
         Unreadable: if there is one; the message says what to do.
     """
-    for path in (root() / "dvc.lock", root() / "results" / "paper" / "dvc.lock"):
+    committed = root() / "results" / "paper" / "dvc.lock"
+    for path in (root() / "dvc.lock", committed):
         try:
             whole = not path.exists() or "stages" in (yaml_file.parse(path.read_bytes(), str(path)) or {})
         except yaml_file.Unreadable:
             whole = False
         if not whole:
+            again = (
+                "Bring it back by `git checkout results/paper/dvc.lock`, or delete" if path == committed else "Delete"
+            )
             raise yaml_file.Unreadable(
-                f"{path} is damaged, perhaps by a power cut. Delete it and run the same command again: the stages run "
-                "once more, but no finished training does"
+                f"{path} is damaged, perhaps by a power cut. {again} it and run the same command again: the stages "
+                "run once more, but no finished training does"
             )
 
 
