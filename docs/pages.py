@@ -129,11 +129,6 @@ def write_notebook(notebook, dataset, folder):
     links = f":::{{container}} links\n{' · '.join(links)}\n\n{run['made_by']}\n:::"
     executed.cells[0].source = f"{title} ({TITLES[dataset]})\n\n{links}\n{text}"
 
-    for output in (output for cell in executed.cells for output in cell.get("outputs", ())):
-        if text := output.get("data", {}).get("text/markdown"):
-            # Links to the folder docs lead to the site's pages, which lie above its notebooks.
-            output.data["text/markdown"] = text.replace("](../docs/", "](../")
-
     figures = {figure["path"].read_bytes(): figure for figure in run["figures"].values()}
     for output in (output for cell in executed.cells for output in cell.get("outputs", ())):
         figure = figures.get(base64.b64decode(output.get("data", {}).get("image/png", "")))

@@ -57,7 +57,7 @@ def _in_words(found, n_repetitions):
         return "*Counted, not tested.*"
     if set(found.values()) == {statements.NO_OUTCOME}:
         return (
-            f"*No outcome yet*: [the protocol](../docs/protocol.md) asks for {statements.REPETITIONS} repetitions, and "
+            f"*No outcome yet*: the protocol (`docs/protocol.md`) asks for {statements.REPETITIONS} repetitions, and "
             f"{n_repetitions} {'is' if n_repetitions == 1 else 'are'} complete."
         )
     return "\n".join(f"- **{name}: {outcome}.** {statements.sentence(name)}" for name, outcome in found.items())
