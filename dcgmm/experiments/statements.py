@@ -353,9 +353,9 @@ COMPARED: dict[str, Callable[[Runs], dict[str, Parts]]] = {
 
 def _known(claim: str, runs: Runs) -> dict[str, str]:
     """Return the outcomes of a claim's statements that need no comparison over repetitions."""
-    complete = len(runs.of("1L", "dunn")) >= REPETITIONS
     if claim in UNTESTABLE:
         return {claim: NOT_TESTABLE}
+    complete = len(runs.of("1L", "dunn")) >= REPETITIONS
     if claim == "C11":
         kmeans = runs.of("2L-c", "log_likelihood_1", start="k-means")
         return {"C11.5": (FAILS if np.isfinite(kmeans).all() else UNDECIDED) if complete else NO_OUTCOME}
