@@ -53,7 +53,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help figures paper experiment check lint test test-long same-numbers verify bench lab site audit lock clean
+.PHONY: help figures paper experiment check lint test test-long same-numbers verify release-check bench lab site audit lock clean
 
 help: ## Explain the targets
 	@echo "Usage: make TARGET [PYTHON=/path/to/python]   (Python $(VERSIONS); the first call sets up .venv)"
@@ -92,6 +92,9 @@ same-numbers: $(READY) ## Declare that the code you changed gives the same numbe
 
 verify: $(READY) ## Check the committed results: data, lock, models and tables, each against what is made again
 	$(RUN) .venv/bin/python -m dcgmm.experiments verify
+
+release-check: $(READY) ## Check that a release is whole: results from its code, texts that agree, all repetitions
+	@$(RUN) .venv/bin/python -m dcgmm.experiments release-check
 
 bench: $(READY) ## Measure training, sampling and sharpening on this machine, against targets, into results/bench.csv
 	.venv/bin/python benchmarks/bench.py

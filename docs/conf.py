@@ -1,6 +1,7 @@
 """Settings of the site, `make site`: the committed results, the library's pages and the errata, with no network."""
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -21,7 +22,7 @@ autodoc_typehints = "none"
 napoleon_use_rtype = False
 
 html_theme = "furo"
-html_title = "DCGMM"
+html_title = f"DCGMM {version('dcgmm')}"
 pygments_dark_style = "monokai"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

@@ -6,7 +6,17 @@ import os
 import sys
 
 from dcgmm import datasets
-from dcgmm.experiments import baseline_runs, claims_page, golden, own_run, settings_check, stages, verify, yaml_file
+from dcgmm.experiments import (
+    baseline_runs,
+    claims_page,
+    golden,
+    own_run,
+    release,
+    settings_check,
+    stages,
+    verify,
+    yaml_file,
+)
 from dcgmm.experiments.config import declared_datasets
 from dcgmm.experiments.folders import NotWritable, use_results_of_dvc
 from dcgmm.experiments.on_demand import TrainingsFailed, fill_store, store_repetition
@@ -22,6 +32,7 @@ STAGES = {
     "notebook": "execute one notebook on a data set, with parameters of your own, into results/own",
     "claims": "write the page of the paper's claims from the tables of the notebooks",
     "verify": "check committed results: data, lock, models and tables, each against what is made again",
+    "release-check": "check that a release is whole: results from its code, texts that agree, all repetitions",
     "same-numbers": "declare that changed code gives the same numbers, after a test, so that nothing is trained again",
 }
 # These are told without a traceback: their message says what to do.
@@ -32,6 +43,7 @@ EXPECTED = (
     datasets.DatasetUnavailable,
     golden.NumbersDiffer,
     own_run.NotRunnable,
+    release.NotReleasable,
     settings_check.SettingsInvalid,
     verify.ResultsDiffer,
     yaml_file.Unreadable,
@@ -99,6 +111,8 @@ def main(arguments: list[str] | None = None) -> None:
             claims_page.write(asked.scale)
         case "verify":
             verify.verify(asked.scale, asked.notebook, asked.dataset)
+        case "release-check":
+            release.check()
         case "same-numbers":
             golden.declare_same_numbers(asked.commit)
 
