@@ -210,7 +210,7 @@ $(READY): requirements.txt
 			"on the PATH, name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; \
 		exit 1; \
 	fi; \
-	echo "Setting up .venv with $$found (Python $$answer): 0.8 GB to download, 2.7 GB on disk"; \
+	echo "Setting up .venv with $$found (Python $$answer): 0.9 GB to download, 2.9 GB on disk"; \
 	rm -f $(READY) && "$$found" -m venv --clear .venv
 	@awk '/^[a-z]/ { keep = /^(flit-core|setuptools|uv)==/ } keep' requirements.txt >.venv/build.txt
 	.venv/bin/python -m pip install --require-hashes --no-deps --no-compile --quiet -r .venv/build.txt

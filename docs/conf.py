@@ -15,6 +15,9 @@ nb_render_markdown_format = "myst"
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
+# The report is a page of its own, which the pipeline makes.
+exclude_patterns = ["report"]
+
 default_role = "code"
 smartquotes_action = "D"  # dashes alone: the prime in H' is no quote
 autodoc_member_order = "bysource"

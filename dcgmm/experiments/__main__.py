@@ -7,6 +7,7 @@ import sys
 
 from dcgmm import datasets
 from dcgmm.experiments import (
+    article,
     baseline_runs,
     claims_page,
     golden,
@@ -31,6 +32,7 @@ STAGES = {
     "repetition": "train one repetition of one architecture into the store",
     "notebook": "execute one notebook on a data set, with parameters of your own, into results/own",
     "claims": "write the page of the paper's claims from the tables of the notebooks",
+    "article": "write the report, docs/report, with the results of a scale, as PDF and LaTeX",
     "verify": "check committed results: data, lock, models and tables, each against what is made again",
     "release-check": "check that a release is whole: results from its code, texts that agree, all repetitions",
     "same-numbers": "declare that changed code gives the same numbers, after a test, so that nothing is trained again",
@@ -75,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     add("--architecture", default="", help="a name of Table I or a specification; default: the notebook chooses")
     add("--classes", default="", help="the classes to train on, such as 0-1; default: the notebook chooses")
     add("--parameters", default="", help='others, such as "n_samples=50 top_s=2"; values are read as YAML')
-    for name in ("data", "grid", "train", "baselines", "repetition", "notebook", "claims"):
+    for name in ("data", "grid", "train", "baselines", "repetition", "notebook", "claims", "article"):
         stage[name].add_argument("--scale", default="quick", help="a block of params.yaml: quick or paper")
     stage["verify"].add_argument("--scale", default="paper", help="a block of params.yaml: paper or quick")
     stage["verify"].add_argument("--notebook", nargs="*", default=[], help="which to execute again; default: all")
@@ -109,6 +111,8 @@ def main(arguments: list[str] | None = None) -> None:
             print("written:", *own_run.run(**options), sep="\n  ")
         case "claims":
             claims_page.write(asked.scale)
+        case "article":
+            article.write(asked.scale)
         case "verify":
             verify.verify(asked.scale, asked.notebook, asked.dataset)
         case "release-check":
