@@ -16,7 +16,7 @@ import pandas as pd
 
 import dcgmm
 from dcgmm.datasets import TITLES
-from dcgmm.experiments import claims_page, settings, statements
+from dcgmm.experiments import settings, statements, verdicts
 from dcgmm.experiments.claims import CLAIMS
 
 ROOT = Path(__file__).parents[1]
@@ -44,8 +44,8 @@ def read_claim(path):
 
 def summary(outcomes):
     """Return how many statements of a claim have each outcome, as words in their colour, in MyST."""
-    marks = [mark(outcome, text) for outcome, text in claims_page.counted(outcomes).items()]
-    return " ".join(marks) or mark("counted", claims_page.COUNTED)
+    marks = [mark(outcome, text) for outcome, text in verdicts.counted(outcomes).items()]
+    return " ".join(marks) or mark("counted", verdicts.COUNTED)
 
 
 def mark(outcome, text=None):

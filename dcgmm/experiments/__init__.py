@@ -11,7 +11,7 @@ from dcgmm.experiments.on_demand import history, repetitions, trained, trained_m
 from dcgmm.experiments.real_images import RealImages
 from dcgmm.experiments.report import Report
 from dcgmm.experiments.spec import Training
-from dcgmm.experiments.verdicts import finding, judge
+from dcgmm.experiments.verdicts import finding, in_short, judge
 
 __all__ = [
     "RealImages",
@@ -21,6 +21,7 @@ __all__ = [
     "evaluate_samples",
     "finding",
     "history",
+    "in_short",
     "judge",
     "realism",
     "repetitions",

@@ -14,7 +14,7 @@ import pandas as pd
 
 from dcgmm import datasets, files
 from dcgmm.architectures import ARCHITECTURES
-from dcgmm.experiments import claims_page, statements
+from dcgmm.experiments import statements, verdicts
 from dcgmm.experiments.claims import CLAIMS
 from dcgmm.experiments.config import settings
 from dcgmm.experiments.folders import collection, root, writable
@@ -144,7 +144,7 @@ class Results:
         counts = {}
         for dataset in datasets.DATASETS:
             outcomes = {k: v for about in self._claims(dataset).values() for k, v in about["outcomes"].items()}
-            counts[datasets.TITLES[dataset]] = ", ".join(claims_page.counted(outcomes).values())
+            counts[datasets.TITLES[dataset]] = ", ".join(verdicts.counted(outcomes).values())
         return "Of these, " + "; ".join(f"on {title}, {text}" for title, text in counts.items() if text) + "."
 
     def _claims(self, dataset):

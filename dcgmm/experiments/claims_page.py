@@ -2,25 +2,17 @@
 
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from dcgmm import datasets, files
-from dcgmm.experiments import statements
+from dcgmm.experiments import statements, verdicts
 from dcgmm.experiments.claims import CLAIMS
 from dcgmm.experiments.config import settings
 from dcgmm.experiments.folders import collection, root
 from dcgmm.experiments.protocol import FAILS, HOLDS, UNDECIDED
 
-# The outcomes in the order of the pages: a mark in their colour, and the word that follows a number above 1.
-OUTCOMES = {
-    HOLDS: ("🟢", "hold"),
-    FAILS: ("🔴", "do not hold"),
-    UNDECIDED: ("🟡", "undecided"),
-    statements.NO_OUTCOME: ("⚪", "not yet"),
-    statements.NOT_TESTABLE: ("⚪", "not testable here"),
-}
-COUNTED = "counted, not tested"
+# The marks of the outcomes, in their colour.
+MARKS = {HOLDS: "🟢", FAILS: "🔴", UNDECIDED: "🟡", statements.NO_OUTCOME: "⚪", statements.NOT_TESTABLE: "⚪"}
 PAGE = """# What was found
 
 The paper makes {n_claims} claims. [The protocol]({protocol}) splits them into {n} statements. It fixes how each of them
@@ -53,22 +45,11 @@ def write(scale: str) -> Path:
         complete=complete,
         wait="" if complete >= statements.REPETITIONS else " So there are no outcomes yet.",
         command=f"python -m dcgmm.experiments claims --scale {scale}",
-        legend=" · ".join(f"{sign} {outcome}" for outcome, (sign, _) in OUTCOMES.items()),
+        legend=" · ".join(f"{mark} {outcome}" for outcome, mark in MARKS.items()),
         claims="\n".join(_claim(claim, collection() / scale, path.parent) for claim in CLAIMS),
     )
     files.write(path, text)
     return path
-
-
-def counted(outcomes: Mapping[str, str]) -> dict[str, str]:
-    """Return how many statements have each outcome, in words, by outcome.
-
-    Example:
-        >>> counted({"C2.1": "holds", "C2.2": "does not hold", "C2.3": "holds"})
-        {'holds': '2 hold', 'does not hold': '1 does not hold'}
-    """
-    counts = {outcome: list(outcomes.values()).count(outcome) for outcome in OUTCOMES}
-    return {outcome: f"{n} {outcome if n == 1 else OUTCOMES[outcome][1]}" for outcome, n in counts.items() if n}
 
 
 def _claim(claim, folder, start):
@@ -94,8 +75,9 @@ def _claim(claim, folder, start):
 
 
 def _summary(outcomes):
-    return ", ".join(f"{OUTCOMES[outcome][0]} {text}" for outcome, text in counted(outcomes).items()) or f"⚪ {COUNTED}"
+    counts = verdicts.counted(outcomes)
+    return ", ".join(f"{MARKS[outcome]} {text}" for outcome, text in counts.items()) or f"⚪ {verdicts.COUNTED}"
 
 
 def _marked(outcome):
-    return f"{OUTCOMES[outcome][0]} {outcome}"
+    return f"{MARKS[outcome]} {outcome}"

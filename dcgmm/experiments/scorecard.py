@@ -137,6 +137,22 @@ def rows(repeated: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return pd.DataFrame(found).set_index(["index", "reading"])
 
 
+def in_words(found: pd.DataFrame) -> str:
+    """Return a sentence on whether Table II is reproduced, from the table that `rows` returns."""
+    outcomes = set(found[["order", "level"]].to_numpy().flat)
+    if outcomes == {HOLDS}:
+        answer = "is reproduced"
+    elif HOLDS in outcomes:
+        answer = "is reproduced in part"
+    elif FAILS in outcomes:
+        answer = "is not reproduced"
+    else:
+        answer = "is not decided yet" if NO_OUTCOME in outcomes else "is undecided"
+    by_index = found.groupby(level="index", sort=False).first()
+    parts = [f"{index}: order {row.order}, level {row.level}" for index, row in by_index.iterrows()]
+    return f"**Table II** {answer} ({'; '.join(parts)})."
+
+
 def _compared(values, printed, worst):
     """Return one row of `rows`, for the values of all repetitions (instances × repetitions) and a reading."""
     values = values.loc[printed.index]

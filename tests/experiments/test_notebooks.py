@@ -76,6 +76,14 @@ def test_one_notebook_has_the_numbers_of_a_claim_and_they_are_committed_with_the
         assert {name: outcome for claim in found for name, outcome in claim["outcomes"].items()} == verdict
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_a_notebook_opens_with_the_claims_that_it_judges(path):
+    judged = set(re.findall(r'\\"(C\d+)\\",', path.read_text("utf-8")))
+    cells = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    opening = [set(re.findall(r'"(C\d+)"', source)) for source in cells[:3] if "experiments.in_short(" in source]
+    assert opening == ([judged] if judged else [])
+
+
 def test_every_notebook_is_committed_executed_for_both_data_sets():
     executed = {path.stem for path in (ROOT / "results/paper/notebooks").glob("*.ipynb")}
     assert executed == {f"{path.stem}-{dataset}" for path in SOURCES for dataset in datasets.DATASETS}

@@ -54,6 +54,17 @@ def test_the_opposite_order_and_another_level_do_not():
     assert set(table.order) == {FAILS} == set(table.level)
 
 
+def test_the_sentence_says_whether_the_table_is_reproduced():
+    own, other = (
+        rows(repeated("fashion_mnist"), "fashion_mnist"),
+        rows(repeated("fashion_mnist", sign=-1, level=1.0), "fashion_mnist"),
+    )
+    assert "is reproduced (" in scorecard.in_words(own) and "is not reproduced" in scorecard.in_words(other)
+    assert "in part" in scorecard.in_words(own.assign(order=FAILS))
+    assert "is undecided" in scorecard.in_words(own.assign(order=UNDECIDED, level=UNDECIDED))
+    assert "not decided yet" in scorecard.in_words(rows(repeated("mnist", n=9), "mnist"))
+
+
 def test_an_order_that_repetitions_do_not_agree_on_is_undecided():
     assert set(rows(repeated("fashion_mnist", noise=10.0), "fashion_mnist").order) == {UNDECIDED}
 
