@@ -1,7 +1,7 @@
 """Settings of the site, `make site`: the committed results, the library's pages and the errata, with no network."""
 
 import sys
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -25,7 +25,7 @@ autodoc_typehints = "none"
 napoleon_use_rtype = False
 
 html_theme = "furo"
-html_title = f"DCGMM {version('dcgmm')}"
+html_title = f"DCGMM {metadata.version('dcgmm')}"
 pygments_dark_style = "monokai"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
