@@ -34,20 +34,23 @@ def baselines(dataset: str, classes: str = KNOWN, scale: str = "quick") -> pd.Da
         RuntimeError: if numbers are missing, and DCGMM_TRAIN=never.
         TrainingsFailed: if some methods failed.
     """
-    source = declared_datasets().get(dataset)
-    further = source and (source, str(root())), settings(scale).get("measured")
-    return _numbers(dataset, classes, scale).rows(
-        _records(dataset, classes, scale), measure_record, arguments=lambda key: further
-    )
+    numbers, asked = _asked(dataset, classes, scale)
+    return numbers.rows(**asked)
 
 
 def collect(dataset: str, scale: str) -> None:
     """Measure all methods on the classes 0-4 of MNIST or FashionMNIST, and write the table of their numbers."""
-    _numbers(dataset, KNOWN, scale).collect(lambda: baselines(dataset, KNOWN, scale), fingerprint.of_baselines())
+    numbers, asked = _asked(dataset, KNOWN, scale)
+    numbers.collect(**asked, code=fingerprint.of_baselines())
 
 
-def _numbers(dataset, classes, scale):
-    return Numbers("baselines", ("method", "seed"), dataset, classes, scale)
+def _asked(dataset, classes, scale):
+    """Return the table, and which rows it is to have: the arguments of its methods."""
+    source = declared_datasets().get(dataset)
+    further = source and (source, str(root())), settings(scale).get("measured")
+    numbers = Numbers("baselines", ("method", "seed"), dataset, classes, scale)
+    records = _records(dataset, classes, scale)
+    return numbers, {"records": records, "measure": measure_record, "arguments": lambda key: further}
 
 
 def _records(dataset, classes, scale):

@@ -57,6 +57,7 @@ class Numbers:
         records: Mapping[Key, dict[str, Any]],
         measure: Callable[..., dict[str, Any]],
         arguments: Callable[[Key], tuple[Any, ...]],
+        keep: Callable[[pd.DataFrame], None] = lambda table: None,
     ) -> pd.DataFrame:
         """Return the row of each record: a collected one, or else measured now, side by side.
 
@@ -64,6 +65,7 @@ class Numbers:
             records: what decides the numbers of each row, by its key.
             measure: a function of a module, of a record and of the further arguments, that returns a dict.
             arguments: returns the further arguments for a key.
+            keep: called with the rows so far whenever one was measured. Default: nothing.
 
         Raises:
             RuntimeError: if rows are missing, and DCGMM_TRAIN=never.
@@ -71,40 +73,61 @@ class Numbers:
         """
         known = self.known()
         found = {key: known.get(store.digest(record)) for key, record in records.items()}
-        missing = {key: record for key, record in records.items() if found[key] is None}
+        missing = [key for key, row in found.items() if row is None]
         if missing and os.environ.get("DCGMM_TRAIN") == "never":
-            raise RuntimeError(f"the collected {self.kind} lack {next(iter(missing.values()))}, and DCGMM_TRAIN=never")
-        found |= self._measured(missing, measure, arguments)
-        return pd.DataFrame(found.values(), pd.MultiIndex.from_tuples(found, names=list(self.keys)))
+            raise RuntimeError(f"the collected {self.kind} lack {records[missing[0]]}, and DCGMM_TRAIN=never")
 
-    def _measured(self, missing, measure, arguments):
-        """Measure rows side by side, and return them."""
-        if not missing:
-            return {}
+        def add(key, row):
+            found[key] = row
+            keep(self._table(found))
+
+        calls = {key: (measure, records[key], *arguments(key)) for key in missing}
+        self._measure(calls, add)
+        return self._table(found)
+
+    def _table(self, found):
+        rows = {key: row for key, row in found.items() if row}
+        return pd.DataFrame(rows.values(), pd.MultiIndex.from_tuples(rows, names=list(self.keys)))
+
+    def _measure(self, calls, add):
+        """Measure rows side by side."""
+        if not calls:
+            return
         from dcgmm.experiments import dask_workers  # here, because Dask takes most of a second to import
 
-        rows: dict[Key, dict[str, Any]] = {}
-        keys = {" ".join(map(str, key)): key for key in missing}
-        calls = {name: ((measure, missing[key], *arguments(key)), 1) for name, key in keys.items()}
+        keys = {" ".join(map(str, key)): key for key in calls}
         n_bytes = memory.bytes_of_training(datasets.describe(self.dataset).n_bytes)
-        failed = dask_workers.run(measured, calls, lambda name, row: rows.__setitem__(keys[name], row), n_bytes=n_bytes)
+        failed = dask_workers.run(
+            measured,
+            {name: (calls[key], 1) for name, key in keys.items()},
+            lambda name, row: add(keys[name], row),
+            n_bytes=n_bytes,
+        )
         if failed:
             errors = "\n".join(f"  {name}: {type(error).__name__}: {error}" for name, error in failed.items())
             raise TrainingsFailed(f"{len(failed)} of {len(calls)} rows of {self.kind} failed:\n{errors}")
-        return rows
 
-    def collect(self, found: Callable[[], pd.DataFrame], code: Mapping[str, str]) -> None:
-        """Write the table, and provenance.json beside it if a row was measured now.
+    def collect(
+        self,
+        records: Mapping[Key, dict[str, Any]],
+        measure: Callable[..., dict[str, Any]],
+        arguments: Callable[[Key], tuple[Any, ...]],
+        code: Mapping[str, str],
+    ) -> None:
+        """Write the table, each row as soon as it was measured, so that a stopped command goes on from there.
+
+        The file provenance.json beside it says what made it. It is written anew if a row was measured now.
 
         Args:
-            found: returns the rows, as `rows` does.
-            code: the fingerprint of the code that decides them, by its name.
+            records: as in `rows`.
+            measure: as in `rows`.
+            arguments: as in `rows`.
+            code: the fingerprint of the code that decides the rows, by its name.
         """
-        path = self.path()
-        note = writable(path.parent) / "provenance.json"
+        note = writable(self.path().parent) / "provenance.json"
         before = self.known()
-        table = found()
-        files.write(path, table.to_csv(lineterminator="\n"))
+        table = self.rows(records, measure, arguments, keep=self._write)
+        self._write(table)
         if not (note.exists() and set(table.record) <= before.keys()):
             made = {
                 "command": f"python -m dcgmm.experiments {self.kind} --scale {self.scale} --dataset {self.dataset}",
@@ -114,6 +137,9 @@ class Numbers:
                 **provenance.here(root()),
             }
             files.write(note, json.dumps(made, indent=1) + "\n")
+
+    def _write(self, table):
+        files.write(self.path(), table.to_csv(lineterminator="\n"))
 
 
 def measured(

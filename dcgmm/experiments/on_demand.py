@@ -34,7 +34,7 @@ def trained(
         **changes: as in `Training`, such as `optimizer="adam"`.
     """
     training = Training(architecture, dataset, classes, scale, changes)
-    (path,) = _find_or_train([training], repetition)
+    (path,) = model_files([training], repetition)
     return _loaded(path)
 
 
@@ -50,7 +50,7 @@ def trained_models(
         scale: as in `trained`.
         **changes: as in `trained`.
     """
-    paths = _find_or_train([Training(spec, dataset, classes, scale, changes) for spec in architectures.values()])
+    paths = model_files([Training(spec, dataset, classes, scale, changes) for spec in architectures.values()])
     return {name: _loaded(path) for name, path in zip(architectures, paths)}
 
 
@@ -72,14 +72,15 @@ def history(
     architecture: str, dataset: str, classes: str = "all", scale: str = "quick", **changes: Any
 ) -> pd.DataFrame:
     """Return the course of a training's first repetition, as `fit` returns it, one row for each epoch."""
-    (path,) = _find_or_train([Training(architecture, dataset, classes, scale, changes)])
+    (path,) = model_files([Training(architecture, dataset, classes, scale, changes)])
     return pd.DataFrame(store.read(path, "history")).rename_axis("epoch")
 
 
-def _find_or_train(trainings, repetition=0):
+def model_files(trainings: Sequence[Training], repetition: int = 0) -> list[Path]:
     """Return the path of one repetition of each training, and train first those that have none."""
     _train_if_allowed({t.name: (t, repetition) for t in trainings if not store.find(t, repetition)})
-    return [store.find(training, repetition) for training in trainings]
+    found = (store.find(training, repetition) for training in trainings)
+    return [path for path in found if path]  # none is missing now
 
 
 def _train_if_allowed(missing):

@@ -106,13 +106,22 @@ def test_collected_rows_are_not_measured_again(tmp_path, monkeypatch):
     monkeypatch.setenv("DCGMM_RESULTS", str(tmp_path))
     monkeypatch.delenv("DCGMM_TRAIN", raising=False)
 
+    stops, measured = [2], []
+
     def run(function, calls, keep, n_bytes):
-        for name, (arguments, _) in calls.items():
+        for name, (arguments, _) in list(calls.items())[: stops[0]]:
             keep(name, function(*arguments, report=print))  # as a worker does
+            measured.append(name)
+        if stops[0]:
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(dask_workers, "run", run)
     monkeypatch.setattr(baseline_runs, "measure_record", lambda record, source, most: {"auc_unknown": 0.5})
+    with pytest.raises(KeyboardInterrupt):
+        baseline_runs.collect("mnist", "quick")
+    stops[0] = None
     baseline_runs.collect("mnist", "quick")
+    assert len(measured) == len(set(measured)) == len(baselines.METHODS), "what was measured before the stop is kept"
     note = tmp_path / "quick" / "baselines" / "mnist" / "provenance.json"
     written = note.stat().st_mtime_ns
     baseline_runs.collect("mnist", "quick")
