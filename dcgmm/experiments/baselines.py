@@ -218,11 +218,17 @@ def autoencoder(rows: np.ndarray, seed: int = 0, n_latent: int = 16, n_hidden: i
 
     Source: D. P. Kingma and M. Welling, Auto-encoding variational Bayes, ICLR 2014.
     """
-    keras.utils.set_random_seed(seed)
+    # Every draw has a seed of its own: other threads of the process may draw from the global generators in between.
+    starts = np.random.SeedSequence(seed).generate_state(5).tolist()
+    order = np.random.default_rng(seed)
+
+    def dense(units, activation=None):
+        return keras.layers.Dense(units, activation, kernel_initializer=keras.initializers.GlorotUniform(starts.pop()))
+
     pixels = keras.Input((rows.shape[1],))
-    hidden = keras.layers.Dense(n_hidden, "relu")(pixels)
-    mean, log_variance = (keras.layers.Dense(n_latent)(hidden) for _ in range(2))
-    decoder = keras.Sequential([keras.layers.Dense(n_hidden, "relu"), keras.layers.Dense(rows.shape[1], "sigmoid")])
+    hidden = dense(n_hidden, "relu")(pixels)
+    mean, log_variance = (dense(n_latent)(hidden) for _ in range(2))
+    decoder = keras.Sequential([dense(n_hidden, "relu"), dense(rows.shape[1], "sigmoid")])
     encoder = keras.Model(pixels, [mean, log_variance])
     model = keras.Model(pixels, decoder(_Latent(seed)(mean, log_variance)))
 
@@ -231,7 +237,9 @@ def autoencoder(rows: np.ndarray, seed: int = 0, n_latent: int = 16, n_hidden: i
 
     model.compile("adam", half_squares)
     rows = rows.astype("float32")
-    model.fit(rows, rows, batch_size=100, epochs=epochs, verbose=0)
+    for _ in range(epochs):
+        shuffled = order.permutation(rows)
+        model.fit(shuffled, shuffled, batch_size=100, shuffle=False, verbose=0)
 
     def score(x):
         x = x.astype("float32")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from dcgmm import datasets, files
 from dcgmm.experiments import memory, provenance, store
@@ -145,7 +146,12 @@ class Numbers:
 def measured(
     measure: Callable[..., dict[str, Any]], record: dict[str, Any], *arguments: Any, report: Any
 ) -> dict[str, Any]:
-    """Return what a function measures of a record, with the digest of the record; `report` tells no course of it."""
+    """Return what a function measures of a record, with the digest of the record; `report` tells no course of it.
+
+    TensorFlow gets one thread, as in a training, so that numbers do not depend on the number of cores.
+    """
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
     return {"record": store.digest(record), **measure(record, *arguments)}
 
 

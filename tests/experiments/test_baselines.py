@@ -1,7 +1,11 @@
 """Other methods: densities, detectors and samples have the properties of their kind, and rows are measured once."""
 
+import random
+import threading
+
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
@@ -25,6 +29,26 @@ def rows(n, spread=0.05):
 def test_a_method_prefers_images_like_those_it_has_learned(method):
     fitted = baselines.METHODS[method](rows(600), 0)
     assert outliers.auc(fitted.score(rows(200)), fitted.score(RNG.random((200, 16)))) > 0.9
+
+
+@pytest.mark.parametrize("method", baselines.METHODS)
+def test_a_method_draws_from_no_generator_that_other_threads_use(method):
+    learned, others = rows(300), rows(50)
+    ended = threading.Event()
+
+    def draw_from_the_global_generator():
+        while not ended.is_set():
+            random.random()
+
+    first = baselines.METHODS[method](learned, 0)
+    thread = threading.Thread(target=draw_from_the_global_generator)
+    thread.start()
+    second = baselines.METHODS[method](learned, 0)
+    ended.set()
+    thread.join()
+    np.testing.assert_array_equal(first.score(others), second.score(others))
+    if first.draw:
+        np.testing.assert_array_equal(first.draw(20, 0), second.draw(20, 0))
 
 
 @pytest.mark.parametrize("method", ["mixture of factor analysers", "variational autoencoder"])
@@ -116,6 +140,8 @@ def test_collected_rows_are_not_measured_again(tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(dask_workers, "run", run)
+    for name in ("set_intra_op_parallelism_threads", "set_inter_op_parallelism_threads"):
+        monkeypatch.setattr(tf.config.threading, name, lambda n: None)  # this process has started TensorFlow
     monkeypatch.setattr(baseline_runs, "measure_record", lambda record, source, most: {"auc_unknown": 0.5})
     with pytest.raises(KeyboardInterrupt):
         baseline_runs.collect("mnist", "quick")
