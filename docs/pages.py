@@ -167,6 +167,7 @@ def fill_in(app, page, source):
         measured=measured,
         promises=promises.groupby("kind")[["kept", "broken"]].sum().reindex(PROMISED, fill_value=0).T.to_dict(),
         promises_made_by=made_by(counts),
+        clones=equal_clones(json.loads((ROOT / "results" / "two_clones.json").read_text("utf-8"))),
         processors=moved_tables(pd.read_csv(ROOT / "results" / "processors.csv", keep_default_na=False)),
     )
 
@@ -175,6 +176,14 @@ def made_by(counts):
     """Return the command that has counted what the tests show, and where it ran if that was noted."""
     where = f", with the code {counts['commit']} on {counts['processor']}" if "commit" in counts else ""
     return f"`{counts['command']}`{where}"
+
+
+def equal_clones(found):
+    """Return a sentence on the files of two clones that were compared, from results/two_clones.json."""
+    kinds = ", ".join(f"{n} {kind}" for kind, n in found["by_kind"].items())
+    differing = ", ".join(f"`{name}`" for name in found["differing"])
+    told = f"These differ: {differing}." if differing else "None differs."
+    return f"{found['equal']:,} files are equal ({kinds}). {told}\n\n*Made by* {made_by(found)}."
 
 
 def moved_tables(compared):
