@@ -25,6 +25,13 @@ MODULES = sorted(
     for module in pkgutil.walk_packages(dcgmm.__path__, "dcgmm.")
     if not module.name.endswith("__main__")
 )
+# Where a live figure stands: below the title of an executed notebook.
+LIVE = {
+    "01-tour": "estimation",
+    "06-top-s": "sampling",
+    "07-sharpening": "sharpening",
+    "09-inpainting": "inpainting",
+}
 PROMISED = ("fault", "bad input", "kill", "bytes compared")
 
 
@@ -127,7 +134,8 @@ def write_notebook(notebook, dataset, folder):
         links.append(f"[{text}](<path:{os.path.relpath(path, folder)}>)")
     title, _, text = executed.cells[0].source.partition("\n")
     links = f":::{{container}} links\n{' · '.join(links)}\n\n{run['made_by']}\n:::"
-    executed.cells[0].source = f"{title} ({TITLES[dataset]})\n\n{links}\n{text}"
+    live = f":::{{live}} {LIVE[notebook['name']]}\n:dataset: {dataset}\n:::\n" if notebook["name"] in LIVE else ""
+    executed.cells[0].source = f"{title} ({TITLES[dataset]})\n\n{links}\n\n{live}{text}"
 
     figures = {figure["path"].read_bytes(): figure for figure in run["figures"].values()}
     for output in (output for cell in executed.cells for output in cell.get("outputs", ())):

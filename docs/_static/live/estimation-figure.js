@@ -1,0 +1,162 @@
+// The first live figure: an image climbs, and each layer shows what it sees (Eqs. 3, 4 and 6).
+"use strict";
+{
+  const { Components, Gauge, Pad, Picture, argmax, blueToRed, button, choice, cividis, controls, element } = dcgmm;
+  const { imageChoice, mean, mosaic, number, panel, panels, scaleBar, sheet, status } = dcgmm;
+
+  dcgmm.figures.estimation = (body, model, data) => {
+    const side = model.imageShape[0];
+    let image = null;
+    let waiting = 0;
+    let measure = "nats";
+    const layers = model.levels.map((_, level) => new LayerView(model, level));
+    const told = status();
+    const draw = () => {
+      waiting = 0;
+      pad.picture.show(sheet(side, side, image), "The image that the model sees");
+      const passes = model.climb(image);
+      layers.forEach((layer, level) => layer.show(passes[level], measure));
+      told.textContent = summary(model, passes.at(-1));
+    };
+    const later = () => (waiting ||= requestAnimationFrame(draw));
+    const pad = new Pad({ label: "Drawing", side, onBrush: (x, y) => brush(image, side, x, y) || later() });
+    const source = imageChoice(data, 3, (chosen) => {
+      image = chosen;
+      draw();
+    });
+    const clear = button("Clear", () => {
+      image.fill(0);
+      draw();
+    });
+    const measures = choice({
+      label: "Log-likelihood in",
+      options: [["nats", "nats"], ["deviations", "standard deviations from the training mean (Eq. 6)"]],
+      value: measure,
+      onChange: (value) => {
+        measure = value;
+        draw();
+      },
+    });
+    body.append(
+      controls(...source.elements, clear, measures),
+      panels(panel("Image: draw here", pad.element), element("div", { class: "live-told" }, told)),
+      ...layers.map((layer) => layer.element),
+    );
+    source.show();
+    return () => cancelAnimationFrame(waiting);
+  };
+
+  /** Draw a soft point: white in its middle, as the strokes of MNIST. */
+  function brush(image, side, x, y) {
+    for (let row = Math.max(0, Math.floor(y - 2)); row <= Math.min(side - 1, y + 2); row++) {
+      for (let column = Math.max(0, Math.floor(x - 2)); column <= Math.min(side - 1, x + 2); column++) {
+        const ink = Math.min(Math.max(1.75 - Math.hypot(column - x, row - y), 0), 1);
+        image[row * side + column] = Math.max(image[row * side + column], ink);
+      }
+    }
+  }
+
+  function summary(model, { responsibilities, logLikelihood }) {
+    const { mixture, moments } = model.levels[model.top];
+    const k = argmax(responsibilities);
+    const value = mean(logLikelihood);
+    const score = (value - moments.mean[0]) / moments.deviation[0];
+    const side = score < 0 ? "below" : "above";
+    return (
+      `The top layer, ${mixture.name}: component ${k} is the most responsible one (${number(responsibilities[k], 2)}). ` +
+      `The log-likelihood is ${number(value)} nats, ${number(Math.abs(score), 1)} standard deviations ${side} the mean of ` +
+      `the training images. ${score < -2 ? "So this is an unusual image." : "So this image is not unusual."}`
+    );
+  }
+
+  /** What one mixture sees: its components, the best one at each position, and the likelihood of each position. */
+  class LayerView {
+    constructor(model, level) {
+      const { mixture } = model.levels[level];
+      const [height, width] = mixture.plane;
+      Object.assign(this, { model, level, mixture, chosen: null, plane: mixture.plane });
+      this.pictures = Array.from({ length: mixture.nComponents }, (_, k) => model.picture(level, k));
+      this.components = new Components({
+        legend: `Its ${mixture.nComponents} components; bars: share of responsibility`,
+        pictures: this.pictures,
+        chosen: null,
+        onChange: (k) => {
+          this.chosen = k;
+          this.showChosen();
+        },
+      });
+      this.best = new Picture(height > 1 ? 200 : 112);
+      this.map = new Picture(160);
+      this.where = new Picture(160);
+      this.gauge = new Gauge();
+      this.scale = element("div", {});
+      this.whereCaption = element("figcaption");
+      const pixels = this.pictures[0];
+      const places = height * width > 1 ? `${height}×${width} positions` : "one position";
+      this.element = element(
+        "section",
+        { class: "live-layer" },
+        element("h4", {}, `${mixture.name}: sees ${pixels.height}×${pixels.width} pixels at ${places}`),
+        panels(
+          this.components.element,
+          panel(height > 1 ? "Most responsible component at each position" : "Most responsible component", this.best.canvas),
+          height > 1
+            ? panel("Log-likelihood of each position", this.map.canvas, this.scale)
+            : panel("Log-likelihood. Band: training images, mean ± sd", this.gauge.svg),
+          ...(height > 1 ? [element("figure", { class: "live-panel" }, this.whereCaption, this.where.canvas)] : []),
+        ),
+      );
+    }
+
+    show(pass, measure) {
+      this.pass = pass;
+      const { nComponents, nPositions } = this.mixture;
+      const winners = Array.from({ length: nPositions }, (_, p) => argmax(dcgmm.row(pass.responsibilities, p, nComponents)));
+      const shares = new Float64Array(nComponents);
+      pass.responsibilities.forEach((value, i) => (shares[i % nComponents] += value / nPositions));
+      this.components.showShares(shares);
+      if (this.chosen === null) {
+        this.chosen = argmax(shares);
+        this.components.choose(this.chosen);
+      }
+      const often = `most often component ${argmax(shares)}`;
+      const seen = nPositions > 1 ? `The most responsible component at each position: ${often}` : `Component ${winners[0]}`;
+      this.best.show(mosaic(winners.map((k) => this.pictures[k]), this.plane[1]), seen);
+      if (nPositions > 1) this.showMap(measure);
+      else this.gauge.show(pass.logLikelihood[0], this.moments.mean[0], this.moments.deviation[0]);
+      this.showChosen();
+    }
+
+    get moments() {
+      return this.model.levels[this.level].moments;
+    }
+
+    showMap(measure) {
+      const { logLikelihood } = this.pass;
+      const scores = measure === "nats" ? logLikelihood : this.model.standardised(this.level, logLikelihood);
+      const unit = measure === "nats" ? "nats" : "sd";
+      const colour = measure === "nats" ? this.natsColour() : blueToRed(4);
+      const extremes = [Math.min(...scores), Math.max(...scores)].map((value) => number(value, 1));
+      const label = `Log-likelihoods of ${this.mixture.name}, from ${extremes[0]} to ${extremes[1]} ${unit}`;
+      this.map.show(sheet(...this.plane, scores), label, colour);
+      this.scale.replaceChildren(scaleBar(colour, unit, 0, measure === "nats" ? ["≤ ", ""] : ["≤ ", ""]));
+    }
+
+    /** A scale for all images: from three standard deviations below the mean, where they vary most, to the largest mean. */
+    natsColour() {
+      const { mean: means, deviation } = this.moments;
+      const low = Math.min(...means.map((value, p) => value - 3 * deviation[p]));
+      return cividis(Math.floor(low), Math.ceil(Math.max(...means.map((value, p) => value + deviation[p]))));
+    }
+
+    showChosen() {
+      const { nComponents, nPositions } = this.mixture;
+      if (nPositions === 1) return;
+      const own = Float64Array.from({ length: nPositions }, (_, p) => this.pass.responsibilities[p * nComponents + this.chosen]);
+      const positions = own.filter((value) => value > 0.5).length;
+      const label = `Component ${this.chosen} is responsible at ${positions} of ${nPositions} positions`;
+      this.whereCaption.textContent = `Responsibility of component ${this.chosen}: black 0, white 1`;
+      this.where.show(sheet(...this.plane, own), label);
+    }
+  }
+}

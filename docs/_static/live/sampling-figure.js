@@ -1,0 +1,213 @@
+// The second live figure: a control signal comes down from the top layer (Sec. II-A3).
+"use strict";
+{
+  const { Bars, Components, Picture, button, calm, check, controls, element, mosaic, number, panel, panels } = dcgmm;
+  const { row, sheet, slider, status, sum } = dcgmm;
+  const OTHERS = 12;
+
+  dcgmm.figures.sampling = (body, model) => {
+    const figure = new Descent(model);
+    body.append(...figure.elements);
+    figure.draw();
+    return () => figure.stop();
+  };
+
+  class Descent {
+    constructor(model) {
+      const { mixture } = model.levels[model.top];
+      const lower = model.levels[model.top - 1].mixture;
+      Object.assign(this, { model, component: 0, seed: 1, position: 0, timer: 0 });
+      this.options = { topS: 1, noise: 1, noiseAtBound: false };
+      this.components = new Components({
+        legend: `Top layer ${mixture.name}: choose one of its ${mixture.nComponents} components`,
+        pictures: Array.from({ length: mixture.nComponents }, (_, k) => model.picture(model.top, k)),
+        chosen: 0,
+        onChange: (component) => this.change({ component }),
+      });
+      this.views = model.levels.slice(0, model.top).map((_, level) => new StageView(model, level));
+      this.image = new Picture(168);
+      this.others = new Picture(260);
+      this.bars = new Bars();
+      this.told = status();
+      const [height, width] = lower.plane;
+      this.views.at(-1).onPosition = (y, x) => this.changePosition(y * width + x);
+      this.positionSliders = [
+        slider({ label: "Row", min: 1, max: height, value: 1, onInput: (y) => this.changePosition((y - 1) * width + (this.position % width)) }),
+        slider({ label: "Column", min: 1, max: width, value: 1, onInput: (x) => this.changePosition(Math.floor(this.position / width) * width + x - 1) }),
+      ];
+      this.elements = this.layout(lower);
+      this.changePosition(Math.floor(height / 2) * width + Math.floor(width / 2));
+    }
+
+    layout(lower) {
+      const set = (name) => (value) => this.change({}, { [name]: value });
+      return [
+        panels(
+          this.components.element,
+          element(
+            "div",
+            { class: "live-stack" },
+            slider({ label: "S", min: 1, max: lower.nComponents, value: 1, onInput: set("topS") }),
+            slider({ label: "Noise", min: 0, max: 1, step: 0.05, value: 1, show: (v) => number(v, 2), onInput: set("noise") }),
+            check({ label: "Noise also where the precision stands at its bound", onChange: set("noiseAtBound") }),
+            controls(button("Sample again", () => this.sampleAgain())),
+            this.told,
+          ),
+        ),
+        ...this.views.toReversed().map((view) => view.element),
+        panels(
+          panel("The image: the mean where patches overlap", this.image.canvas),
+          panel(`${OTHERS} more samples with these settings`, this.others.canvas),
+          panel(`One position of ${lower.name}: weights by the control signal`, this.bars.svg, controls(...this.positionSliders)),
+        ),
+      ];
+    }
+
+    change(own, options = {}) {
+      Object.assign(this, own);
+      Object.assign(this.options, options);
+      this.stop();
+      this.draw();
+    }
+
+    changePosition(position) {
+      this.position = position;
+      const { plane } = this.model.levels[this.model.top - 1].mixture;
+      const places = [Math.floor(position / plane[1]), position % plane[1]];
+      this.positionSliders.forEach((control, axis) => {
+        control.querySelector("input").value = places[axis] + 1;
+        control.querySelector("output").textContent = places[axis] + 1;
+      });
+      if (this.stages) this.showPosition();
+    }
+
+    sampleAgain() {
+      this.stop();
+      this.seed += 1 + OTHERS;
+      if (calm()) this.draw();
+      else this.animate();
+    }
+
+    stop() {
+      cancelAnimationFrame(this.timer);
+    }
+
+    /** Let the signal come down: one level after the other, position by position. */
+    animate() {
+      const levels = this.model.top;
+      const begin = performance.now();
+      const frame = (now) => {
+        const time = Math.min((now - begin) / 1600, levels);
+        this.draw(time);
+        if (time < levels) this.timer = requestAnimationFrame(frame);
+      };
+      this.timer = requestAnimationFrame(frame);
+    }
+
+    /** Draw the levels that a signal has reached after a time; a level takes one unit. */
+    draw(time = this.model.top) {
+      const { model, component } = this;
+      const control = model.topControl(component);
+      const sample = (seed) => model.descend(control, { ...this.options, seed });
+      this.stages = sample(this.seed);
+      this.stages.slice(1).forEach((stage, i) => this.views[stage.level].show(stage, time - i));
+      const lowest = this.stages.at(-1);
+      const values = this.views[0].reached(lowest, time - (model.top - 1));
+      const [height, width] = model.imageShape;
+      this.image.show(sheet(height, width, model.throughWindows(0, values)), `A sample from component ${component}`);
+      if (time < model.top) return;
+      const others = Array.from({ length: OTHERS }, (_, i) => sample(this.seed + 1 + i).at(-1).signal);
+      const label = `${OTHERS} more samples from component ${component} with S = ${this.options.topS}`;
+      this.others.show(mosaic(others.map((values) => sheet(height, width, values)), 4), label);
+      this.showPosition();
+      this.told.textContent = this.summary(others);
+    }
+
+    showPosition() {
+      const stage = this.stages[1];
+      const { mixture } = this.model.levels[stage.level];
+      const own = row(stage.control, this.position, mixture.nComponents).map((weight) => Math.max(weight, 0));
+      const total = sum(own) || 1;
+      const candidates = mixture.largest(row(stage.control, this.position, mixture.nComponents), this.options.topS);
+      const possible = candidates.filter(({ weight }) => weight > 0).map(({ k }) => k);
+      this.bars.show(Array.from(own, (weight) => weight / total), possible, stage.components[this.position]);
+    }
+
+    summary(others) {
+      const differences = others.slice(1).map((values) => rootMeanSquare(values, others[0]));
+      const distance = sum(differences) / differences.length;
+      return (
+        `Component ${this.component}, S = ${this.options.topS}, noise ${number(this.options.noise, 2)}. ` +
+        `Samples differ from each other by ${number(distance, 3)} grey values a pixel (root mean square).`
+      );
+    }
+  }
+
+  function rootMeanSquare(values, others) {
+    return Math.sqrt(sum(values.map((value, i) => (value - others[i]) ** 2)) / values.length);
+  }
+
+  /** What a mixture below the top receives, and what it draws. */
+  class StageView {
+    constructor(model, level) {
+      const { mixture } = model.levels[level];
+      Object.assign(this, { model, level, mixture, onPosition: () => {} });
+      this.tiles = Math.ceil(Math.sqrt(mixture.nComponents));
+      this.control = new Picture(300);
+      this.drawn = new Picture(300);
+      this.pictures = Array.from({ length: mixture.nComponents }, (_, k) => model.picture(level, k));
+      this.control.canvas.addEventListener("pointerdown", (event) => this.choosePosition(event));
+      const maps = `a map of ${mixture.nComponents} weights at each of ${mixture.plane.join("×")} positions`;
+      const shown = level ? "The components that it draws" : "The patches that it draws";
+      this.element = panels(
+        panel(`Control signal of ${mixture.name}: ${maps}`, this.control.canvas),
+        panel(shown, this.drawn.canvas),
+      );
+    }
+
+    choosePosition(event) {
+      const box = this.control.canvas.getBoundingClientRect();
+      const place = [(event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width];
+      this.onPosition(...place.map((part, axis) => Math.min(Math.floor(part * this.mixture.plane[axis]), this.mixture.plane[axis] - 1)));
+    }
+
+    /** The number of positions that a signal has reached after a share of the time. */
+    count(share) {
+      return Math.round(Math.min(Math.max(share, 0), 1) * this.mixture.nPositions);
+    }
+
+    show(stage, share) {
+      const { mixture, tiles } = this;
+      const [, width] = mixture.plane;
+      const reached = this.count(share);
+      const maps = Array.from({ length: mixture.nPositions }, (_, p) => {
+        const own = row(stage.control, p, mixture.nComponents).map((weight) => Math.max(weight, 0));
+        const total = sum(own) || 1;
+        const cells = new Float64Array(tiles * tiles).fill(NaN);
+        own.forEach((weight, k) => (cells[k] = share > 0 ? weight / total : 0));
+        return sheet(tiles, tiles, cells);
+      });
+      this.control.show(mosaic(maps, width), `The control signal of ${mixture.name} at ${mixture.nPositions} positions`);
+      const patches = Array.from(stage.components, (k, p) => (p < reached ? this.patch(stage, k, p) : null));
+      const size = this.patch(stage, 0, 0);
+      const empty = sheet(size.height, size.width);
+      const different = new Set(stage.components).size;
+      this.drawn.show(
+        mosaic(patches.map((patch) => patch ?? empty), width),
+        `${mixture.name} draws ${different} different components at ${mixture.nPositions} positions`,
+      );
+    }
+
+    /** What a position draws: in the lowest level the patch with its noise, above it the picture of the component. */
+    patch(stage, k, position) {
+      if (this.level) return this.pictures[k];
+      const [height, width] = this.model.levels[0].windows[0].size;
+      return sheet(height, width, row(stage.values, position, this.mixture.nFeatures));
+    }
+
+    /** What has been drawn at the positions that a signal has reached, 0 elsewhere. */
+    reached(stage, share) {
+      return stage.values.map((value, i) => (i < this.count(share) * this.mixture.nFeatures ? value : 0));
+    }
+  }
+}
