@@ -15,7 +15,7 @@ window.dcgmm ??= {};
     show(values) {
       const finite = values.filter(Number.isFinite);
       const [low, high] = range(finite);
-      const last = Math.max(values.length - 1, 10);
+      const last = lastStep(values.length - 1);
       const x = (step) => BOX.left + (step / last) * (BOX.width - BOX.left - BOX.right);
       const y = (value) => BOX.top + ((high - value) / (high - low)) * (BOX.height - BOX.top - BOX.bottom);
       const points = finite.map((value, step) => `${x(step).toFixed(1)},${y(value).toFixed(1)}`);
@@ -40,10 +40,15 @@ window.dcgmm ??= {};
     }
   }
 
-  /** The lowest and the highest value, not closer than a hundredth of a unit. */
+  /** The end of the axis: 100 at first, then the next thousand. */
+  function lastStep(steps) {
+    return steps <= 100 ? 100 : Math.ceil(steps / 1000) * 1000;
+  }
+
+  /** The lowest and the highest value, not closer than a tenth of a unit. */
   function range(values) {
     const [low, high] = [Math.min(...values), Math.max(...values)];
-    const missing = Math.max(0, 0.01 - (high - low));
+    const missing = Math.max(0, 0.1 - (high - low));
     return [low - missing / 2, high + missing / 2];
   }
 
@@ -76,23 +81,23 @@ window.dcgmm ??= {};
   /** The weights of all components at one position: those that may be drawn are filled, the drawn one has a mark. */
   class Bars {
     constructor() {
-      this.svg = drawing("svg", { viewBox: "0 0 340 130", role: "img", class: "live-curve" });
+      this.svg = drawing("svg", { viewBox: "0 0 240 130", role: "img", class: "live-bars" });
     }
 
     show(weights, candidates, drawn) {
       const largest = Math.max(...weights, 1e-9);
-      const step = 320 / weights.length;
+      const step = 232 / weights.length;
       const bars = weights.map((weight, k) => {
         const height = Math.max((weight / largest) * 84, 0.5);
         const kind = candidates.includes(k) ? "live-candidate" : "live-other";
-        return drawing("rect", { x: 10 + k * step, y: 100 - height, width: step * 0.8, height, class: kind });
+        return drawing("rect", { x: 4 + k * step, y: 100 - height, width: step * 0.8, height, class: kind });
       });
-      const middle = 10 + (drawn + 0.4) * step;
+      const middle = 4 + (drawn + 0.4) * step;
       this.svg.replaceChildren(
         ...bars,
-        drawing("line", { x1: 10, y1: 100, x2: 330, y2: 100, class: "live-axis" }),
+        drawing("line", { x1: 4, y1: 100, x2: 236, y2: 100, class: "live-axis" }),
         drawing("path", { d: `M${middle} 103 l-5 8 h10 z`, class: "live-dot" }),
-        drawing("text", { x: Math.min(Math.max(middle, 60), 280), y: 125, "text-anchor": "middle" }, `drawn: component ${drawn}`),
+        drawing("text", { x: Math.min(Math.max(middle, 62), 178), y: 125, "text-anchor": "middle" }, `drawn: component ${drawn}`),
       );
       const told = candidates.slice(0, 3).map((k) => `component ${k} has ${number(weights[k], 2)}`);
       this.svg.setAttribute("aria-label", `Weights of the components: ${told.join(", ")}; drawn: component ${drawn}`);

@@ -72,6 +72,13 @@ window.dcgmm ??= {};
     return element("figure", { class: "live-panel" }, element("figcaption", {}, caption), ...children);
   }
 
+  /** The same for pictures as wide as a phone. */
+  function widePanel(...parts) {
+    const result = panel(...parts);
+    result.classList.add("live-wide");
+    return result;
+  }
+
   /** A row of panels. */
   function panels(...children) {
     return element("div", { class: "live-panels" }, ...children);
@@ -85,5 +92,5 @@ window.dcgmm ??= {};
 
   const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-  Object.assign(dcgmm, { element, drawing, slider, choice, check, button, controls, panel, panels, number, calm });
+  Object.assign(dcgmm, { element, drawing, slider, choice, check, button, controls, panel, widePanel, panels, number, calm });
 }

@@ -2,7 +2,7 @@
 "use strict";
 {
   const { Components, Gauge, Pad, Picture, argmax, blueToRed, button, choice, cividis, controls, element } = dcgmm;
-  const { imageChoice, mean, mosaic, number, panel, panels, scaleBar, sheet, status } = dcgmm;
+  const { imageChoice, mean, number, panel, panels, row, scaleBar, sheet, status } = dcgmm;
 
   dcgmm.figures.estimation = (body, model, data) => {
     const side = model.imageShape[0];
@@ -20,7 +20,7 @@
     };
     const later = () => (waiting ||= requestAnimationFrame(draw));
     const pad = new Pad({ label: "Drawing", side, onBrush: (x, y) => brush(image, side, x, y) || later() });
-    const source = imageChoice(data, 3, (chosen) => {
+    const source = imageChoice(data, 0, (chosen) => {
       image = chosen;
       draw();
     });
@@ -39,7 +39,7 @@
     });
     body.append(
       controls(...source.elements, clear, measures),
-      panels(panel("Image: draw here", pad.element), element("div", { class: "live-told" }, told)),
+      panels(panel("Image: draw here", pad.area), element("div", { class: "live-stack" }, told, pad.help)),
       ...layers.map((layer) => layer.element),
     );
     source.show();
@@ -77,7 +77,7 @@
       Object.assign(this, { model, level, mixture, chosen: null, plane: mixture.plane });
       this.pictures = Array.from({ length: mixture.nComponents }, (_, k) => model.picture(level, k));
       this.components = new Components({
-        legend: `Its ${mixture.nComponents} components; bars: share of responsibility`,
+        legend: `${mixture.nComponents} components. Bars: share of responsibility`,
         pictures: this.pictures,
         chosen: null,
         onChange: (k) => {
@@ -85,9 +85,9 @@
           this.showChosen();
         },
       });
-      this.best = new Picture(height > 1 ? 200 : 112);
-      this.map = new Picture(160);
-      this.where = new Picture(160);
+      this.best = new Picture(140);
+      this.map = new Picture(140);
+      this.where = new Picture(140);
       this.gauge = new Gauge();
       this.scale = element("div", {});
       this.whereCaption = element("figcaption");
@@ -96,14 +96,14 @@
       this.element = element(
         "section",
         { class: "live-layer" },
-        element("h4", {}, `${mixture.name}: sees ${pixels.height}×${pixels.width} pixels at ${places}`),
+        element("h3", {}, `${mixture.name}: sees ${pixels.height}×${pixels.width} pixels at ${places}`),
         panels(
           this.components.element,
-          panel(height > 1 ? "Most responsible component at each position" : "Most responsible component", this.best.canvas),
+          panel(height > 1 ? "The most responsible components, put together" : "The most responsible component", this.best.canvas),
           height > 1
             ? panel("Log-likelihood of each position", this.map.canvas, this.scale)
             : panel("Log-likelihood. Band: training images, mean ± sd", this.gauge.svg),
-          ...(height > 1 ? [element("figure", { class: "live-panel" }, this.whereCaption, this.where.canvas)] : []),
+          element("figure", { class: "live-panel" }, this.whereCaption, this.where.canvas),
         ),
       );
     }
@@ -111,20 +111,27 @@
     show(pass, measure) {
       this.pass = pass;
       const { nComponents, nPositions } = this.mixture;
-      const winners = Array.from({ length: nPositions }, (_, p) => argmax(dcgmm.row(pass.responsibilities, p, nComponents)));
+      const winners = Array.from({ length: nPositions }, (_, p) => argmax(row(pass.responsibilities, p, nComponents)));
       const shares = new Float64Array(nComponents);
       pass.responsibilities.forEach((value, i) => (shares[i % nComponents] += value / nPositions));
       this.components.showShares(shares);
       if (this.chosen === null) {
-        this.chosen = argmax(shares);
+        this.chosen = nPositions > 1 ? secondLargest(shares) : argmax(shares);
         this.components.choose(this.chosen);
       }
-      const often = `most often component ${argmax(shares)}`;
-      const seen = nPositions > 1 ? `The most responsible component at each position: ${often}` : `Component ${winners[0]}`;
-      this.best.show(mosaic(winners.map((k) => this.pictures[k]), this.plane[1]), seen);
+      const { imageShape } = this.model;
+      const often = nPositions > 1 ? `most often component ${argmax(shares)}` : `component ${winners[0]}`;
+      this.best.show(sheet(imageShape[0], imageShape[1], this.together(winners)), `The image by the best components: ${often}`);
       if (nPositions > 1) this.showMap(measure);
       else this.gauge.show(pass.logLikelihood[0], this.moments.mean[0], this.moments.deviation[0]);
       this.showChosen();
+    }
+
+    /** The image that the centroids of the given components make, one component for each position. */
+    together(components) {
+      const control = new Float64Array(components.length * this.mixture.nComponents);
+      components.forEach((k, position) => (control[position * this.mixture.nComponents + k] = 1));
+      return this.model.descend(control, { topS: 1, noise: 0 }, this.level).at(-1).signal;
     }
 
     get moments() {
@@ -139,7 +146,7 @@
       const extremes = [Math.min(...scores), Math.max(...scores)].map((value) => number(value, 1));
       const label = `Log-likelihoods of ${this.mixture.name}, from ${extremes[0]} to ${extremes[1]} ${unit}`;
       this.map.show(sheet(...this.plane, scores), label, colour);
-      this.scale.replaceChildren(scaleBar(colour, unit, 0, measure === "nats" ? ["≤ ", ""] : ["≤ ", ""]));
+      this.scale.replaceChildren(scaleBar(colour, unit, 0, ["≤ ", ""]));
     }
 
     /** A scale for all images: from three standard deviations below the mean, where they vary most, to the largest mean. */
@@ -151,12 +158,22 @@
 
     showChosen() {
       const { nComponents, nPositions } = this.mixture;
-      if (nPositions === 1) return;
+      if (nPositions === 1) {
+        const caption = `Component ${this.chosen}: responsibility ${number(this.pass.responsibilities[this.chosen], 2)}`;
+        this.whereCaption.textContent = caption;
+        this.where.show(this.pictures[this.chosen], caption);
+        return;
+      }
       const own = Float64Array.from({ length: nPositions }, (_, p) => this.pass.responsibilities[p * nComponents + this.chosen]);
       const positions = own.filter((value) => value > 0.5).length;
       const label = `Component ${this.chosen} is responsible at ${positions} of ${nPositions} positions`;
       this.whereCaption.textContent = `Responsibility of component ${this.chosen}: black 0, white 1`;
       this.where.show(sheet(...this.plane, own), label);
     }
+  }
+  /** The component with the second largest share: in most images, the largest one is the background. */
+  function secondLargest(shares) {
+    const largest = argmax(shares);
+    return argmax(shares.map((share, k) => (k === largest ? -1 : share)));
   }
 }

@@ -1,8 +1,8 @@
 // The fourth live figure: a part of an image is erased, and the model completes it (Sec. II-B5).
 "use strict";
 {
-  const { Pad, Picture, Random, blueToRed, button, check, choice, controls, imageChoice, inpaint, number } = dcgmm;
-  const { panel, panels, scaleBar, sheet, slider, status } = dcgmm;
+  const { Pad, Picture, Random, blueToRed, button, check, choice, controls, element, imageChoice, inpaint } = dcgmm;
+  const { number, panel, panels, scaleBar, sheet, slider, status, widePanel } = dcgmm;
   const HOLE = { top: 9, left: 9, size: 10 };
 
   dcgmm.figures.inpainting = (body, model, data) => {
@@ -15,9 +15,9 @@
   class Damage {
     constructor(model, data) {
       const side = model.imageShape[0];
-      Object.assign(this, { model, side, fill: "noise", told: true, seed: 1, waiting: 0 });
+      Object.assign(this, { model, side, fill: "white", told: true, seed: 1, waiting: 0 });
       this.options = { c: 1, topS: 1, noise: 0 };
-      this.source = imageChoice(data, 2, (image) => this.take(image));
+      this.source = imageChoice(data, 7, (image) => this.take(image));
       this.pad = new Pad({ label: "Erasing", side, onBrush: (x, y) => this.erase(x, y) });
       this.pictures = { found: new Picture(168), completed: new Picture(168), original: new Picture(168), scores: new Picture(168) };
       this.status = status();
@@ -30,8 +30,10 @@
         this.draw();
       };
       const lower = this.model.levels[0].mixture;
-      const fills = [["noise", "noise"], ["white", "white"], ["black", "black"]];
+      const fills = [["white", "white"], ["noise", "noise"], ["black", "black"]];
       const scores = blueToRed(4);
+      const bound = { label: "c of Eq. 6", min: -1, max: 4, step: 0.1, value: 1, show: (v) => number(v, 1) };
+      this.bound = slider({ ...bound, onInput: set("c") });
       return [
         controls(
           ...this.source.elements,
@@ -40,19 +42,24 @@
         ),
         controls(
           check({ label: "Tell the model which pixels are damaged", checked: true, onChange: (told) => this.change({ told }) }),
-          slider({ label: "c of Eq. 6", min: -1, max: 4, step: 0.1, value: 1, show: (v) => number(v, 1), onInput: set("c") }),
+          this.bound,
           slider({ label: "S", min: 1, max: lower.nComponents, value: 1, onInput: set("topS") }),
           slider({ label: "Noise", min: 0, max: 1, step: 0.05, value: 0, show: (v) => number(v, 2), onInput: set("noise") }),
           button("Draw again", () => this.change({ seed: this.seed + 1 })),
         ),
         panels(
-          panel("Damaged image: erase here", this.pad.element),
-          panel(`Likelihood of ${lower.name}'s positions, from the training mean`, this.pictures.scores.canvas, scaleBar(scores, "sd", 0, ["≤ ", ""])),
-          panel("Taken as damaged: orange", this.pictures.found.canvas),
-          panel("Completed", this.pictures.completed.canvas),
-          panel("Original", this.pictures.original.canvas),
+          widePanel("Damaged image: erase here", this.pad.area),
+          element(
+            "div",
+            { class: "live-pairs" },
+            panel("Completed", this.pictures.completed.canvas),
+            panel("Original", this.pictures.original.canvas),
+            panel("Taken as damaged: orange", this.pictures.found.canvas),
+            panel(`Likelihood by ${lower.name} (Eq. 6)`, this.pictures.scores.canvas, scaleBar(scores, "sd", 0, ["≤ ", ""])),
+          ),
         ),
         this.status,
+        this.pad.help,
       ];
     }
 
@@ -93,6 +100,7 @@
     draw() {
       this.waiting = 0;
       const { model, side, damaged } = this;
+      this.bound.querySelector("input").disabled = this.told;
       const mask = this.told ? this.mask : null;
       const found = inpaint(model, damaged, { ...this.options, seed: this.seed, mask });
       const erased = count(this.mask);

@@ -4,7 +4,7 @@ window.dcgmm ??= {};
 {
   const { Picture, element } = dcgmm;
   const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-  const HELP = "Arrow keys move the cursor. Space draws. Shift with an arrow key moves and draws.";
+  const HELP = "arrow keys move the cursor. Space draws. Shift with an arrow key moves and draws.";
 
   class Pad {
     /** `onBrush(x, y)` is called for points along each stroke, in pixels of a picture of `side`×`side`. */
@@ -21,7 +21,7 @@ window.dcgmm ??= {};
       };
       const about = { class: "live-pad", tabindex: 0, role: "application", "aria-label": `${label}. ${HELP}` };
       this.area = element("div", { ...about, ...listeners }, this.picture.canvas, this.cursor);
-      this.element = element("div", {}, this.area, element("p", { class: "live-help" }, HELP));
+      this.help = element("p", { class: "live-help" }, `Draw with a mouse, a pen or a finger. By keyboard: ${HELP}`);
       this.placeCursor();
     }
 

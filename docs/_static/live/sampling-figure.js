@@ -1,9 +1,11 @@
 // The second live figure: a control signal comes down from the top layer (Sec. II-A3).
 "use strict";
 {
-  const { Bars, Components, Picture, button, calm, check, controls, element, mosaic, number, panel, panels } = dcgmm;
-  const { row, sheet, slider, status, sum } = dcgmm;
+  const { Bars, Components, Picture, button, calm, check, controls, element, greys, mosaic, number, panel } = dcgmm;
+  const { panels, row, sheet, slider, status, sum, widePanel } = dcgmm;
   const OTHERS = 12;
+  const MARK = 2; // stands for the colour below in a sheet of grey values
+  const ORANGE = [230, 159, 0];
 
   dcgmm.figures.sampling = (body, model) => {
     const figure = new Descent(model);
@@ -17,7 +19,7 @@
       const { mixture } = model.levels[model.top];
       const lower = model.levels[model.top - 1].mixture;
       Object.assign(this, { model, component: 0, seed: 1, position: 0, timer: 0 });
-      this.options = { topS: 1, noise: 1, noiseAtBound: false };
+      this.options = { topS: 2, noise: 0, noiseAtBound: false };
       this.components = new Components({
         legend: `Top layer ${mixture.name}: choose one of its ${mixture.nComponents} components`,
         pictures: Array.from({ length: mixture.nComponents }, (_, k) => model.picture(model.top, k)),
@@ -26,7 +28,7 @@
       });
       this.views = model.levels.slice(0, model.top).map((_, level) => new StageView(model, level));
       this.image = new Picture(168);
-      this.others = new Picture(260);
+      this.others = new Picture(230);
       this.bars = new Bars();
       this.told = status();
       const [height, width] = lower.plane;
@@ -47,8 +49,8 @@
           element(
             "div",
             { class: "live-stack" },
-            slider({ label: "S", min: 1, max: lower.nComponents, value: 1, onInput: set("topS") }),
-            slider({ label: "Noise", min: 0, max: 1, step: 0.05, value: 1, show: (v) => number(v, 2), onInput: set("noise") }),
+            slider({ label: "S", min: 1, max: lower.nComponents, value: this.options.topS, onInput: set("topS") }),
+            slider({ label: "Noise", min: 0, max: 1, step: 0.05, value: this.options.noise, show: (v) => number(v, 2), onInput: set("noise") }),
             check({ label: "Noise also where the precision stands at its bound", onChange: set("noiseAtBound") }),
             controls(button("Sample again", () => this.sampleAgain())),
             this.told,
@@ -57,8 +59,8 @@
         ...this.views.toReversed().map((view) => view.element),
         panels(
           panel("The image: the mean where patches overlap", this.image.canvas),
-          panel(`${OTHERS} more samples with these settings`, this.others.canvas),
-          panel(`One position of ${lower.name}: weights by the control signal`, this.bars.svg, controls(...this.positionSliders)),
+          widePanel(`${OTHERS} more samples with these settings`, this.others.canvas),
+          widePanel(`One position of ${lower.name}: weights by the control signal`, this.bars.svg, controls(...this.positionSliders)),
         ),
       ];
     }
@@ -78,6 +80,7 @@
         control.querySelector("input").value = places[axis] + 1;
         control.querySelector("output").textContent = places[axis] + 1;
       });
+      this.views.at(-1).marked = position;
       if (this.stages) this.showPosition();
     }
 
@@ -125,6 +128,7 @@
 
     showPosition() {
       const stage = this.stages[1];
+      this.views.at(-1).show(stage, 1);
       const { mixture } = this.model.levels[stage.level];
       const own = row(stage.control, this.position, mixture.nComponents).map((weight) => Math.max(weight, 0));
       const total = sum(own) || 1;
@@ -147,6 +151,16 @@
     return Math.sqrt(sum(values.map((value, i) => (value - others[i]) ** 2)) / values.length);
   }
 
+  /** Mark the tile of a mosaic at a row and a column by the lines around it. */
+  function frame({ values, height, width }, row, column, size) {
+    const [top, left] = [row * (size + 1) - 1, column * (size + 1) - 1];
+    for (let y = Math.max(top, 0); y <= Math.min(top + size + 1, height - 1); y++) {
+      for (let x = Math.max(left, 0); x <= Math.min(left + size + 1, width - 1); x++) {
+        if (y === top || y === top + size + 1 || x === left || x === left + size + 1) values[y * width + x] = MARK;
+      }
+    }
+  }
+
   /** What a mixture below the top receives, and what it draws. */
   class StageView {
     constructor(model, level) {
@@ -157,11 +171,11 @@
       this.drawn = new Picture(300);
       this.pictures = Array.from({ length: mixture.nComponents }, (_, k) => model.picture(level, k));
       this.control.canvas.addEventListener("pointerdown", (event) => this.choosePosition(event));
-      const maps = `a map of ${mixture.nComponents} weights at each of ${mixture.plane.join("×")} positions`;
+      const places = `${mixture.plane.join("×")} positions, each with ${mixture.nComponents} weights`;
       const shown = level ? "The components that it draws" : "The patches that it draws";
       this.element = panels(
-        panel(`Control signal of ${mixture.name}: ${maps}`, this.control.canvas),
-        panel(shown, this.drawn.canvas),
+        widePanel(`Control signal of ${mixture.name}: ${places}; white: the largest one`, this.control.canvas),
+        widePanel(shown, this.drawn.canvas),
       );
     }
 
@@ -181,13 +195,16 @@
       const [, width] = mixture.plane;
       const reached = this.count(share);
       const maps = Array.from({ length: mixture.nPositions }, (_, p) => {
-        const own = row(stage.control, p, mixture.nComponents).map((weight) => Math.max(weight, 0));
-        const total = sum(own) || 1;
+        const own = row(stage.control, p, mixture.nComponents);
+        const largest = Math.max(...own, 1e-9);
         const cells = new Float64Array(tiles * tiles).fill(NaN);
-        own.forEach((weight, k) => (cells[k] = share > 0 ? weight / total : 0));
+        own.forEach((weight, k) => (cells[k] = share > 0 ? weight / largest : 0));
         return sheet(tiles, tiles, cells);
       });
-      this.control.show(mosaic(maps, width), `The control signal of ${mixture.name} at ${mixture.nPositions} positions`);
+      const map = mosaic(maps, width);
+      if (this.marked !== undefined) frame(map, Math.floor(this.marked / width), this.marked % width, tiles);
+      const colour = (value) => (value === MARK ? ORANGE : greys(value));
+      this.control.show(map, `The control signal of ${mixture.name} at ${mixture.nPositions} positions`, colour);
       const patches = Array.from(stage.components, (k, p) => (p < reached ? this.patch(stage, k, p) : null));
       const size = this.patch(stage, 0, 0);
       const empty = sheet(size.height, size.width);

@@ -2,7 +2,7 @@
 "use strict";
 {
   const { Ascent, Curve, Picture, Random, blueToRed, button, calm, choice, controls, number, panel, panels } = dcgmm;
-  const { scaleBar, sheet, slider, status } = dcgmm;
+  const { scaleBar, sheet, slider, status, widePanel } = dcgmm;
   const STEPS_OF_THE_PAPER = 1000;
 
   dcgmm.figures.sharpening = (body, model) => {
@@ -61,7 +61,7 @@
           panel("Start", this.pictures.start.canvas),
           panel("Now", this.pictures.now.canvas),
           panel("Difference, now − start", this.pictures.difference.canvas, scaleBar(this.differences, "grey values", 1)),
-          panel("Mean log-likelihood against the step", this.curve.svg),
+          widePanel("Mean log-likelihood against the step", this.curve.svg),
         ),
         this.told,
       ];
