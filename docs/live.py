@@ -29,14 +29,14 @@ SCRIPTS = (
 FIGURES = {
     "estimation": (
         "See what each layer sees",
-        "Draw a digit, or take a test image. The image climbs from layer to layer. At each position, a mixture says which "
-        "of its components fits best (the responsibilities of Eq. 4), and how well the mixture fits at all (the "
-        "log-likelihood of Eq. 3). Click on a component to see where it is responsible.",
+        "Draw a digit, or take a test image. The image climbs from layer to layer. At each position, a mixture says "
+        "which of its components fits best (the responsibilities of Eq. 4), and how well the mixture fits at all (the "
+        "log-likelihood of Eq. 3). Choose a component to see where it is responsible.",
     ),
     "sampling": (
         "Send a control signal down",
-        "Choose a component of the top layer. Its centroid is a control signal: at each position of the layer below, it "
-        "gives a weight to every component. Each position draws one of the $S$ components with the largest weights "
+        "Choose a component of the top layer. Its centroid is a control signal: at each position of the layer below, "
+        "it gives a weight to every component. Each position draws one of the $S$ components with the largest weights "
         "(Sec. II-A3). The drawn patches overlap, and their mean is the image. A larger $S$ gives more variety, and "
         "more patches that do not fit together.",
     ),
@@ -44,8 +44,9 @@ FIGURES = {
         "Sharpen step by step",
         "A sample is blurred, because overlapping patches are averaged. Each step of sharpening moves it along the "
         "gradient of the mean log-likelihood that a layer above gives to it (Sec. II-B3). The curve shows this "
-        "log-likelihood. The paper takes 1,000 steps. A step of 0.1 of the mean over a batch of 100 samples is a step of "
-        "0.001 here. Try longer steps: outlines break.",
+        "log-likelihood. The paper takes 1,000 steps of 0.1 along the gradient of the mean over a batch. With the "
+        "authors' batch of 100, this is a step of 0.001 for one sample. The figure begins with steps of 0.01, because "
+        "you see their effect sooner.",
     ),
     "inpainting": (
         "Erase a part, and let the model complete it",
@@ -62,7 +63,7 @@ class LiveFigure(nodes.General, nodes.Element):
 
 
 class Live(SphinxDirective):
-    """The directive `live`: a live figure with its text; the option `dataset` names the first data set that it shows."""
+    """The directive `live`: a live figure with its text. Its option `dataset` names the data set that comes first."""
 
     required_arguments = 1
     option_spec = {"dataset": directives.unchanged}
@@ -116,8 +117,8 @@ def rounded(layer):
         layer: a `GMM` layer.
 
     Returns:
-        Two arrays (K, D), and 16 or 32. With 16 bits, scales below their bound stay below it, because only features with
-        such scales get noise.
+        Two arrays (K, D), and 16 or 32. With 16 bits, scales below their bound stay below it, because only features
+        with such scales get noise.
     """
     means, scales = layer.mu.numpy(), layer.s.numpy()
     if means.size < FEW_NUMBERS:

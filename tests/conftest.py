@@ -1,9 +1,11 @@
+import fcntl
 import json
 import os
 import resource
 import shlex
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -64,6 +66,23 @@ def pytest_sessionfinish(session):
         if unexpected:
             reporter.write_line(f"skips that no list in tests/conftest.py accepts: {sorted(unexpected)}", red=True)
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The folder of the site. It is built once: a build writes pages into docs/, so two would disturb each other."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "site"
+    folder.mkdir(exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "--fresh-env"]
+            command += ["-d", folder / "doctrees", "docs", folder / "html"]
+            built = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+            assert built.returncode == 0, built.stderr
+            (folder / "complete").touch()
+    return folder / "html"
 
 
 @pytest.fixture

@@ -4,12 +4,7 @@
 """
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
-from contextlib import contextmanager
 from html import unescape
 from html.parser import HTMLParser
 from io import BytesIO
@@ -17,15 +12,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from browser import chromium, needs_chromium, show_as_phone
 from PIL import Image
-from selenium import webdriver
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results" / "paper"
-CHROMIUM = os.environ.get("CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-CHROMEDRIVER = shutil.which("chromedriver")
 
 
 class Page(HTMLParser):
@@ -51,17 +42,6 @@ class Page(HTMLParser):
         """Return the path that a link within the site leads to."""
         path = unquote(urlsplit(url).path)
         return (self.path.parent / path).resolve() if path else self.path
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "--fresh-env"]
-    built = subprocess.run(
-        [*command, "-d", folder / "doctrees", "docs", folder / "html"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert built.returncode == 0, built.stderr
-    return folder / "html"
 
 
 @pytest.fixture(scope="module")
@@ -127,30 +107,11 @@ def test_every_measured_table_names_the_command_that_makes_it(pages):
             assert ">make</span> <span" in text
 
 
-@contextmanager
-def chromium(profile):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    quiet = "no-first-run disable-background-networking disable-component-update disable-sync disable-quic"
-    for argument in f"headless=new no-sandbox disable-gpu hide-scrollbars {quiet} user-data-dir={profile}".split():
-        options.add_argument(f"--{argument}")
-    browser = webdriver.Chrome(options, webdriver.ChromeService(CHROMEDRIVER))
-    try:
-        yield browser
-    finally:
-        browser.quit()
-
-
-@pytest.mark.skipif(
-    not (CHROMIUM and CHROMEDRIVER),
-    reason="no Chromium with chromedriver (Debian: apt install chromium chromium-driver; elsewhere set CHROMIUM)",
-)
+@needs_chromium
 def test_a_phone_shows_every_page(pages, tmp_path):
     problems = {}
     with chromium(tmp_path) as browser:
-        phone = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+        show_as_phone(browser)
         for path in pages:
             browser.get(path.as_uri())
             found = browser.execute_script("""

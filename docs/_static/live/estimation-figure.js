@@ -2,7 +2,7 @@
 "use strict";
 {
   const { Components, Gauge, Pad, Picture, argmax, blueToRed, button, choice, cividis, controls, element } = dcgmm;
-  const { imageChoice, mean, number, panel, panels, row, scaleBar, sheet, status } = dcgmm;
+  const { imageChoice, mean, number, panel, panels, row, scaleBar, sheet, status, widePanel } = dcgmm;
 
   dcgmm.figures.estimation = (body, model, data) => {
     const side = model.imageShape[0];
@@ -30,7 +30,7 @@
     });
     const measures = choice({
       label: "Log-likelihood in",
-      options: [["nats", "nats"], ["deviations", "standard deviations from the training mean (Eq. 6)"]],
+      options: [["nats", "nats"], ["deviations", "standard deviations (Eq. 6)"]],
       value: measure,
       onChange: (value) => {
         measure = value;
@@ -39,7 +39,7 @@
     });
     body.append(
       controls(...source.elements, clear, measures),
-      panels(panel("Image: draw here", pad.area), element("div", { class: "live-stack" }, told, pad.help)),
+      panels(widePanel("Image: draw here", pad.area), element("div", { class: "live-stack" }, told, pad.help)),
       ...layers.map((layer) => layer.element),
     );
     source.show();
@@ -77,7 +77,7 @@
       Object.assign(this, { model, level, mixture, chosen: null, plane: mixture.plane });
       this.pictures = Array.from({ length: mixture.nComponents }, (_, k) => model.picture(level, k));
       this.components = new Components({
-        legend: `${mixture.nComponents} components. Bars: share of responsibility`,
+        legend: `${mixture.nComponents} components; bars: responsibility`,
         pictures: this.pictures,
         chosen: null,
         onChange: (k) => {
@@ -92,6 +92,7 @@
       this.scale = element("div", {});
       this.whereCaption = element("figcaption");
       const pixels = this.pictures[0];
+      const chosen = element("figure", { class: "live-panel" }, this.whereCaption, this.where.canvas);
       const places = height * width > 1 ? `${height}×${width} positions` : "one position";
       this.element = element(
         "section",
@@ -99,11 +100,13 @@
         element("h3", {}, `${mixture.name}: sees ${pixels.height}×${pixels.width} pixels at ${places}`),
         panels(
           this.components.element,
-          panel(height > 1 ? "The most responsible components, put together" : "The most responsible component", this.best.canvas),
-          height > 1
-            ? panel("Log-likelihood of each position", this.map.canvas, this.scale)
-            : panel("Log-likelihood. Band: training images, mean ± sd", this.gauge.svg),
-          element("figure", { class: "live-panel" }, this.whereCaption, this.where.canvas),
+          ...(height * width > 1
+            ? [
+                panel("The best components, put together", this.best.canvas),
+                panel("Log-likelihood of each position", this.map.canvas, this.scale),
+                chosen,
+              ]
+            : [chosen, widePanel("Log-likelihood. Band: training images, mean ± standard deviation", this.gauge.svg)]),
         ),
       );
     }
@@ -115,15 +118,17 @@
       const shares = new Float64Array(nComponents);
       pass.responsibilities.forEach((value, i) => (shares[i % nComponents] += value / nPositions));
       this.components.showShares(shares);
-      if (this.chosen === null) {
-        this.chosen = nPositions > 1 ? secondLargest(shares) : argmax(shares);
-        this.components.choose(this.chosen);
+      if (nPositions === 1) this.chosen = winners[0];
+      this.chosen ??= secondLargest(shares);
+      this.components.choose(this.chosen);
+      if (nPositions === 1) {
+        this.gauge.show(pass.logLikelihood[0], this.moments.mean[0], this.moments.deviation[0]);
+      } else {
+        const [rows, columns] = this.model.imageShape;
+        const label = `The image by the best components: most often component ${argmax(shares)}`;
+        this.best.show(sheet(rows, columns, this.together(winners)), label);
+        this.showMap(measure);
       }
-      const { imageShape } = this.model;
-      const often = nPositions > 1 ? `most often component ${argmax(shares)}` : `component ${winners[0]}`;
-      this.best.show(sheet(imageShape[0], imageShape[1], this.together(winners)), `The image by the best components: ${often}`);
-      if (nPositions > 1) this.showMap(measure);
-      else this.gauge.show(pass.logLikelihood[0], this.moments.mean[0], this.moments.deviation[0]);
       this.showChosen();
     }
 
@@ -167,7 +172,7 @@
       const own = Float64Array.from({ length: nPositions }, (_, p) => this.pass.responsibilities[p * nComponents + this.chosen]);
       const positions = own.filter((value) => value > 0.5).length;
       const label = `Component ${this.chosen} is responsible at ${positions} of ${nPositions} positions`;
-      this.whereCaption.textContent = `Responsibility of component ${this.chosen}: black 0, white 1`;
+      this.whereCaption.textContent = `Component ${this.chosen}: responsible where white`;
       this.where.show(sheet(...this.plane, own), label);
     }
   }

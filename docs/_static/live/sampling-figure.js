@@ -21,7 +21,7 @@
       Object.assign(this, { model, component: 0, seed: 1, position: 0, timer: 0 });
       this.options = { topS: 2, noise: 0, noiseAtBound: false };
       this.components = new Components({
-        legend: `Top layer ${mixture.name}: choose one of its ${mixture.nComponents} components`,
+        legend: `${mixture.name}, the top layer: choose a component`,
         pictures: Array.from({ length: mixture.nComponents }, (_, k) => model.picture(model.top, k)),
         chosen: 0,
         onChange: (component) => this.change({ component }),
@@ -58,9 +58,9 @@
         ),
         ...this.views.toReversed().map((view) => view.element),
         panels(
-          panel("The image: the mean where patches overlap", this.image.canvas),
-          widePanel(`${OTHERS} more samples with these settings`, this.others.canvas),
-          widePanel(`One position of ${lower.name}: weights by the control signal`, this.bars.svg, controls(...this.positionSliders)),
+          panel("The image: patches overlap, their mean", this.image.canvas),
+          widePanel(`${OTHERS} more samples`, this.others.canvas),
+          widePanel(`The framed position: its ${lower.nComponents} weights`, this.bars.svg, controls(...this.positionSliders)),
         ),
       ];
     }

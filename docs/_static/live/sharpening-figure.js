@@ -14,7 +14,7 @@
 
   class Sharpening {
     constructor(model) {
-      Object.assign(this, { model, seed: 3, rate: 0.001, stepsAFrame: 5, options: { topS: 1, noise: 1 } });
+      Object.assign(this, { model, seed: 3, rate: 0.01, stepsAFrame: 5, options: { topS: 1, noise: 1 } });
       this.targets = targetsOf(model);
       this.target = this.targets[0];
       this.pictures = { start: new Picture(168), now: new Picture(168), difference: new Picture(168) };
@@ -42,7 +42,7 @@
           slider({ label: "S of the sample", min: 1, max: top, value: 1, onInput: option("topS") }),
           slider({ label: "Noise of the sample", min: 0, max: 1, step: 0.05, value: 1, show: (v) => number(v, 2), onInput: option("noise") }),
           slider({
-            label: "Length of a step", min: -4, max: -1, step: 0.25, value: -3,
+            label: "Length of a step", min: -4, max: -1, step: 0.25, value: -2,
             show: (exponent) => (10 ** exponent).toPrecision(2),
             onInput: (exponent) => (this.rate = 10 ** exponent),
           }),
@@ -60,7 +60,7 @@
         panels(
           panel("Start", this.pictures.start.canvas),
           panel("Now", this.pictures.now.canvas),
-          panel("Difference, now − start", this.pictures.difference.canvas, scaleBar(this.differences, "grey values", 1)),
+          panel("Now − start", this.pictures.difference.canvas, scaleBar(this.differences, "grey values", 1)),
           widePanel("Mean log-likelihood against the step", this.curve.svg),
         ),
         this.told,
@@ -113,14 +113,16 @@
       this.values.push(this.found.value);
     }
 
+    /** Take the chosen number of steps, and pause. */
     step() {
       this.pause();
-      this.ascend();
+      for (let i = 0; i < this.stepsAFrame && this.finite; i++) this.ascend();
       this.show();
     }
 
     run() {
       this.play.textContent = "Pause";
+      this.told.setAttribute("aria-live", "off");
       const goal = (Math.floor((this.values.length - 1) / STEPS_OF_THE_PAPER) + 1) * STEPS_OF_THE_PAPER;
       const frame = () => {
         for (let i = 0; i < this.stepsAFrame && this.values.length <= goal && this.finite; i++) this.ascend();
@@ -141,6 +143,7 @@
       cancelAnimationFrame(this.timer);
       this.timer = 0;
       this.play.textContent = "Play";
+      this.told.setAttribute("aria-live", "polite");
       if (running && calm()) this.show();
     }
 
