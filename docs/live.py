@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from docutils import nodes
 from docutils.parsers.rst import directives
+from docutils.statemachine import StringList
 from PIL import Image
 from sphinx.util.docutils import SphinxDirective
 
@@ -63,9 +64,10 @@ class LiveFigure(nodes.General, nodes.Element):
 
 
 class Live(SphinxDirective):
-    """The directive `live`: a live figure with its text. Its option `dataset` names the data set that comes first."""
+    """The directive `live`: a live figure, its text and its content. Option `dataset`: the data set that comes first."""
 
     required_arguments = 1
+    has_content = True
     option_spec = {"dataset": directives.unchanged}
 
     def run(self):
@@ -75,7 +77,8 @@ class Live(SphinxDirective):
             raise self.error(f"there is no live figure {name!r}, but {', '.join(FIGURES)}")
         title, text = FIGURES[name]
         box = nodes.container(classes=["live-box"])
-        self.state.nested_parse([f"**Live: {title}.** {text}"], self.content_offset, box)
+        lines = [f"**Live: {title}.** {text}", *self.content]
+        self.state.nested_parse(StringList(lines, source=self.get_source_info()[0]), self.content_offset, box)
         box += LiveFigure(figure=name, dataset=self.options.get("dataset", "mnist"), title=title)
         return [box]
 

@@ -134,7 +134,7 @@ def write_notebook(notebook, dataset, folder):
         links.append(f"[{text}](<path:{os.path.relpath(path, folder)}>)")
     title, _, text = executed.cells[0].source.partition("\n")
     links = f":::{{container}} links\n{' · '.join(links)}\n\n{run['made_by']}\n:::"
-    live = f":::{{live}} {LIVE[notebook['name']]}\n:dataset: {dataset}\n:::\n" if notebook["name"] in LIVE else ""
+    live = live_figure(LIVE[notebook["name"]], dataset) if notebook["name"] in LIVE else ""
     executed.cells[0].source = f"{title} ({TITLES[dataset]})\n\n{links}\n\n{live}{text}"
 
     figures = {figure["path"].read_bytes(): figure for figure in run["figures"].values()}
@@ -145,6 +145,14 @@ def write_notebook(notebook, dataset, folder):
             image = f"```{{image}} {path}\n:alt: {quoted(figure['alt'])}\n```"
             output.data, output.metadata = {"text/markdown": f'<span id="{figure["name"]}"></span>\n\n{image}'}, {}
     nbformat.write(executed, folder / run["executed"].name)
+
+
+def live_figure(name, dataset):
+    """Return a live figure in MyST, with a note that its models need not be those of the notebook."""
+    note = (
+        "The models of the figure are trained on all classes; the notebook names its own. All figures: [](../live.md)."
+    )
+    return f":::{{live}} {name}\n:dataset: {dataset}\n\n{note}\n:::\n"
 
 
 def quoted(text):

@@ -102,11 +102,11 @@
           this.components.element,
           ...(height * width > 1
             ? [
-                panel("The best components, put together", this.best.canvas),
+                panel("Best components, put together", this.best.canvas),
                 panel("Log-likelihood of each position", this.map.canvas, this.scale),
                 chosen,
               ]
-            : [chosen, widePanel("Log-likelihood. Band: training images, mean ± standard deviation", this.gauge.svg)]),
+            : [chosen, widePanel("Log-likelihood. Band: training images, mean ± sd", this.gauge.svg)]),
         ),
       );
     }
@@ -172,7 +172,7 @@
       const own = Float64Array.from({ length: nPositions }, (_, p) => this.pass.responsibilities[p * nComponents + this.chosen]);
       const positions = own.filter((value) => value > 0.5).length;
       const label = `Component ${this.chosen} is responsible at ${positions} of ${nPositions} positions`;
-      this.whereCaption.textContent = `Component ${this.chosen}: responsible where white`;
+      this.whereCaption.textContent = `Component ${this.chosen} is responsible: white`;
       this.where.show(sheet(...this.plane, own), label);
     }
   }

@@ -58,7 +58,7 @@
         ),
         ...this.views.toReversed().map((view) => view.element),
         panels(
-          panel("The image: patches overlap, their mean", this.image.canvas),
+          panel("The image: mean of overlapping patches", this.image.canvas),
           widePanel(`${OTHERS} more samples`, this.others.canvas),
           widePanel(`The framed position: its ${lower.nComponents} weights`, this.bars.svg, controls(...this.positionSliders)),
         ),
