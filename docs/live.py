@@ -64,7 +64,7 @@ class LiveFigure(nodes.General, nodes.Element):
 
 
 class Live(SphinxDirective):
-    """The directive `live`: a live figure, its text and its content. Option `dataset`: the data set that comes first."""
+    """The directive `live`: a live figure, its text, its content. Option `dataset`: the data set that comes first."""
 
     required_arguments = 1
     has_content = True
