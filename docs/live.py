@@ -23,7 +23,7 @@ IMAGES_OF_A_CLASS = 8
 # Layers with fewer numbers than this keep 32 bits: some log-likelihoods of theirs vary by a hundredth of a nat only.
 FEW_NUMBERS = 10_000
 SCRIPTS = (
-    "windows random mixture model ascent inpainting loading elements colours pictures pad curve components frame "
+    "windows random mixture model ascent inpainting loading elements colours pictures pad drawings components frame "
     "estimation-figure sampling-figure sharpening-figure inpainting-figure start"
 ).split()
 

@@ -4,7 +4,7 @@ window.dcgmm ??= {};
 {
   const { mean, sum } = dcgmm;
 
-  /** The ascent of the signal below a window of a level, on the mean log-likelihood that the target level gives to it. */
+  /** The ascent of the signal below a window of a level, on the mean log-likelihood that a target level gives to it. */
   class Ascent {
     constructor(model, level, window, target) {
       this.levels = model.levels.slice(level, target + 1);

@@ -9,8 +9,8 @@ window.dcgmm ??= {};
     constructor({ legend, pictures, chosen, onChange }) {
       const group = `live-components-${numberOfGroups++}`;
       this.inputs = pictures.map((picture, k) => {
-        const change = () => onChange(k);
-        return element("input", { type: "radio", name: group, "aria-label": `component ${k}`, checked: k === chosen, change });
+        const state = { checked: k === chosen, change: () => onChange(k) };
+        return element("input", { type: "radio", name: group, "aria-label": `component ${k}`, ...state });
       });
       this.bars = pictures.map(() => element("span", { class: "live-share" }));
       const labels = pictures.map((picture, k) => {

@@ -46,6 +46,11 @@ window.dcgmm ??= {};
     return labelled(label, input, output);
   }
 
+  /** A slider for the factor on the drawn noise. */
+  function noiseSlider(label, value, onInput) {
+    return slider({ label, min: 0, max: 1, step: 0.05, value, show: (factor) => number(factor, 2), onInput });
+  }
+
   /** A list to choose from; `options` are pairs of a value and its text. */
   function choice({ label, options, value, onChange }) {
     const select = element("select", { change: () => onChange(select.value) });
@@ -84,6 +89,11 @@ window.dcgmm ??= {};
     return element("div", { class: "live-panels" }, ...children);
   }
 
+  /** A short text that screen readers read out when it changes. */
+  function status() {
+    return element("p", { class: "live-status", role: "status" });
+  }
+
   /** A number as text: at most `digits` after the point, with separators and a true minus sign. */
   function number(value, digits = 0) {
     const text = value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
@@ -92,5 +102,6 @@ window.dcgmm ??= {};
 
   const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-  Object.assign(dcgmm, { element, drawing, slider, choice, check, button, controls, panel, widePanel, panels, number, calm });
+  Object.assign(dcgmm, { element, drawing, slider, noiseSlider, choice, check, button });
+  Object.assign(dcgmm, { controls, panel, widePanel, panels, status, number, calm });
 }

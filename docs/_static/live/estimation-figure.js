@@ -63,9 +63,10 @@
     const score = (value - moments.mean[0]) / moments.deviation[0];
     const side = score < 0 ? "below" : "above";
     return (
-      `The top layer, ${mixture.name}: component ${k} is the most responsible one (${number(responsibilities[k], 2)}). ` +
-      `The log-likelihood is ${number(value)} nats, ${number(Math.abs(score), 1)} standard deviations ${side} the mean of ` +
-      `the training images. ${score < -2 ? "So this is an unusual image." : "So this image is not unusual."}`
+      `The top layer, ${mixture.name}: component ${k} is the most responsible one ` +
+      `(${number(responsibilities[k], 2)}). The log-likelihood is ${number(value)} nats, ` +
+      `${number(Math.abs(score), 1)} standard deviations ${side} the mean of the training images. ` +
+      `${score < -2 ? "So this is an unusual image." : "So this image is not unusual."}`
     );
   }
 
@@ -154,7 +155,7 @@
       this.scale.replaceChildren(scaleBar(colour, unit, 0, ["≤ ", ""]));
     }
 
-    /** A scale for all images: from three standard deviations below the mean, where they vary most, to the largest mean. */
+    /** One scale for all images: from three standard deviations below the mean to one above it. */
     natsColour() {
       const { mean: means, deviation } = this.moments;
       const low = Math.min(...means.map((value, p) => value - 3 * deviation[p]));
@@ -163,13 +164,14 @@
 
     showChosen() {
       const { nComponents, nPositions } = this.mixture;
+      const { responsibilities } = this.pass;
       if (nPositions === 1) {
-        const caption = `Component ${this.chosen}: responsibility ${number(this.pass.responsibilities[this.chosen], 2)}`;
+        const caption = `Component ${this.chosen}: responsibility ${number(responsibilities[this.chosen], 2)}`;
         this.whereCaption.textContent = caption;
         this.where.show(this.pictures[this.chosen], caption);
         return;
       }
-      const own = Float64Array.from({ length: nPositions }, (_, p) => this.pass.responsibilities[p * nComponents + this.chosen]);
+      const own = responsibilities.filter((_, i) => i % nComponents === this.chosen);
       const positions = own.filter((value) => value > 0.5).length;
       const label = `Component ${this.chosen} is responsible at ${positions} of ${nPositions} positions`;
       this.whereCaption.textContent = `Component ${this.chosen} is responsible: white`;

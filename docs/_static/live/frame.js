@@ -14,7 +14,8 @@ window.dcgmm ??= {};
     const rebuild = async () => {
       try {
         const wanted = { ...chosen };
-        const [model, data] = await Promise.all([loadModel(chosen.instance, chosen.dataset), loadImages(chosen.dataset)]);
+        const model = await loadModel(chosen.instance, chosen.dataset);
+        const data = await loadImages(chosen.dataset);
         if (wanted.dataset !== chosen.dataset || wanted.instance !== chosen.instance) return;
         stop();
         body.replaceChildren();

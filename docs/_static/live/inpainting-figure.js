@@ -2,7 +2,7 @@
 "use strict";
 {
   const { Pad, Picture, Random, blueToRed, button, check, choice, controls, element, imageChoice, inpaint } = dcgmm;
-  const { number, panel, panels, scaleBar, sheet, slider, status, widePanel } = dcgmm;
+  const { noiseSlider, number, panel, panels, scaleBar, sheet, slider, status, widePanel } = dcgmm;
   const HOLE = { top: 9, left: 9, size: 10 };
 
   dcgmm.figures.inpainting = (body, model, data) => {
@@ -19,7 +19,8 @@
       this.options = { c: 1, topS: 1, noise: 0 };
       this.source = imageChoice(data, 7, (image) => this.take(image));
       this.pad = new Pad({ label: "Erasing", side, onBrush: (x, y) => this.erase(x, y) });
-      this.pictures = { found: new Picture(168), completed: new Picture(168), original: new Picture(168), scores: new Picture(168) };
+      const names = ["found", "completed", "original", "scores"];
+      this.pictures = Object.fromEntries(names.map((name) => [name, new Picture(168)]));
       this.status = status();
       this.elements = this.layout();
     }
@@ -30,21 +31,22 @@
         this.draw();
       };
       const lower = this.model.levels[0].mixture;
-      const fills = [["white", "white"], ["noise", "noise"], ["black", "black"]];
-      const scores = blueToRed(4);
+      const fills = ["white", "noise", "black"].map((fill) => [fill, fill]);
+      const change = (name) => (value) => this.change({ [name]: value });
+      const scale = scaleBar(blueToRed(4), "sd", 0, ["≤ ", ""]);
       const bound = { label: "c of Eq. 6", min: -1, max: 4, step: 0.1, value: 1, show: (v) => number(v, 1) };
       this.bound = slider({ ...bound, onInput: set("c") });
       return [
         controls(
           ...this.source.elements,
-          choice({ label: "Erased pixels become", options: fills, value: this.fill, onChange: (fill) => this.change({ fill }) }),
+          choice({ label: "Erased pixels become", options: fills, value: this.fill, onChange: change("fill") }),
           button("Restore", () => this.restore()),
         ),
         controls(
-          check({ label: "Tell the model which pixels are damaged", checked: true, onChange: (told) => this.change({ told }) }),
+          check({ label: "Tell the model which pixels are damaged", checked: true, onChange: change("told") }),
           this.bound,
           slider({ label: "S", min: 1, max: lower.nComponents, value: 1, onInput: set("topS") }),
-          slider({ label: "Noise", min: 0, max: 1, step: 0.05, value: 0, show: (v) => number(v, 2), onInput: set("noise") }),
+          noiseSlider("Noise", this.options.noise, set("noise")),
           button("Draw again", () => this.change({ seed: this.seed + 1 })),
         ),
         panels(
@@ -55,7 +57,7 @@
             panel("Completed", this.pictures.completed.canvas),
             panel("Original", this.pictures.original.canvas),
             panel("Taken as damaged: orange", this.pictures.found.canvas),
-            panel(`Likelihood by ${lower.name} (Eq. 6)`, this.pictures.scores.canvas, scaleBar(scores, "sd", 0, ["≤ ", ""])),
+            panel(`Likelihood by ${lower.name} (Eq. 6)`, this.pictures.scores.canvas, scale),
           ),
         ),
         this.status,
@@ -108,14 +110,16 @@
       this.pictures.original.show(sheet(side, side, this.original), "The original image");
       this.showScores(found);
       this.showFound(damaged, found);
-      this.pictures.completed.show(sheet(side, side, found.image), `The completed image, ${count(found.replaced)} pixels drawn`);
+      const completed = `The completed image, ${count(found.replaced)} pixels drawn`;
+      this.pictures.completed.show(sheet(side, side, found.image), completed);
       this.status.textContent = this.summary(damaged, found);
     }
 
     showScores({ passes }) {
       const { plane } = this.model.levels[0].mixture;
       const scores = this.model.standardised(0, passes[0].logLikelihood);
-      const label = `Likelihood of ${scores.length} positions, the lowest ${number(Math.min(...scores), 1)} standard deviations`;
+      const lowest = number(Math.min(...scores), 1);
+      const label = `Likelihood of ${scores.length} positions, the lowest ${lowest} standard deviations`;
       this.pictures.scores.show(sheet(...plane, scores), label, blueToRed(4));
     }
 
@@ -132,7 +136,8 @@
       const erased = count(this.mask);
       const right = count(replaced.map((value, i) => value && this.mask[i]));
       const error = (values) => number(meanSquare(values, this.original, this.mask), 3);
-      const who = this.told ? "You tell the model where the damage is" : `The model takes ${count(replaced)} pixels as damaged`;
+      const guess = `The model takes ${count(replaced)} pixels as damaged`;
+      const who = this.told ? "You tell the model where the damage is" : guess;
       if (!erased) return `Nothing is erased. ${who}.`;
       return (
         `${erased} pixels are erased. ${who}${this.told ? "" : `, and ${right} of the erased ones are among them`}. ` +

@@ -2,7 +2,7 @@
 "use strict";
 {
   const { Bars, Components, Picture, button, calm, check, controls, element, greys, mosaic, number, panel } = dcgmm;
-  const { panels, row, sheet, slider, status, sum, widePanel } = dcgmm;
+  const { noiseSlider, panels, row, sheet, slider, status, sum, widePanel } = dcgmm;
   const OTHERS = 12;
   const MARK = 2; // stands for the colour below in a sheet of grey values
   const ORANGE = [230, 159, 0];
@@ -18,7 +18,7 @@
     constructor(model) {
       const { mixture } = model.levels[model.top];
       const lower = model.levels[model.top - 1].mixture;
-      Object.assign(this, { model, component: 0, seed: 1, position: 0, timer: 0 });
+      Object.assign(this, { model, component: 0, seed: 1, timer: 0 });
       this.options = { topS: 2, noise: 0, noiseAtBound: false };
       this.components = new Components({
         legend: `${mixture.name}, the top layer: choose a component`,
@@ -32,13 +32,13 @@
       this.bars = new Bars();
       this.told = status();
       const [height, width] = lower.plane;
-      this.views.at(-1).onPosition = (y, x) => this.changePosition(y * width + x);
+      this.views.at(-1).onPlace = (y, x) => this.changePlace(y, x);
       this.positionSliders = [
-        slider({ label: "Row", min: 1, max: height, value: 1, onInput: (y) => this.changePosition((y - 1) * width + (this.position % width)) }),
-        slider({ label: "Column", min: 1, max: width, value: 1, onInput: (x) => this.changePosition(Math.floor(this.position / width) * width + x - 1) }),
-      ];
+        { label: "Row", max: height, onInput: (y) => this.changePlace(y - 1, this.place[1]) },
+        { label: "Column", max: width, onInput: (x) => this.changePlace(this.place[0], x - 1) },
+      ].map((own) => slider({ ...own, min: 1, value: 1 }));
       this.elements = this.layout(lower);
-      this.changePosition(Math.floor(height / 2) * width + Math.floor(width / 2));
+      this.changePlace(Math.floor(height / 2), Math.floor(width / 2));
     }
 
     layout(lower) {
@@ -50,7 +50,7 @@
             "div",
             { class: "live-stack" },
             slider({ label: "S", min: 1, max: lower.nComponents, value: this.options.topS, onInput: set("topS") }),
-            slider({ label: "Noise", min: 0, max: 1, step: 0.05, value: this.options.noise, show: (v) => number(v, 2), onInput: set("noise") }),
+            noiseSlider("Noise", this.options.noise, set("noise")),
             check({ label: "Noise also where the precision stands at its bound", onChange: set("noiseAtBound") }),
             controls(button("Sample again", () => this.sampleAgain())),
             this.told,
@@ -60,7 +60,11 @@
         panels(
           panel("The image: mean of overlapping patches", this.image.canvas),
           widePanel(`${OTHERS} more samples`, this.others.canvas),
-          widePanel(`The framed position: its ${lower.nComponents} weights`, this.bars.svg, controls(...this.positionSliders)),
+          widePanel(
+            `The framed position: its ${lower.nComponents} weights`,
+            this.bars.svg,
+            controls(...this.positionSliders),
+          ),
         ),
       ];
     }
@@ -72,15 +76,15 @@
       this.draw();
     }
 
-    changePosition(position) {
-      this.position = position;
-      const { plane } = this.model.levels[this.model.top - 1].mixture;
-      const places = [Math.floor(position / plane[1]), position % plane[1]];
+    /** Look at the position in this row and column. */
+    changePlace(...place) {
+      this.place = place;
+      this.position = place[0] * this.model.levels[this.model.top - 1].mixture.plane[1] + place[1];
       this.positionSliders.forEach((control, axis) => {
-        control.querySelector("input").value = places[axis] + 1;
-        control.querySelector("output").textContent = places[axis] + 1;
+        control.querySelector("input").value = place[axis] + 1;
+        control.querySelector("output").textContent = place[axis] + 1;
       });
-      this.views.at(-1).marked = position;
+      this.views.at(-1).marked = this.position;
       if (this.stages) this.showPosition();
     }
 
@@ -165,12 +169,12 @@
   class StageView {
     constructor(model, level) {
       const { mixture } = model.levels[level];
-      Object.assign(this, { model, level, mixture, onPosition: () => {} });
+      Object.assign(this, { model, level, mixture, onPlace: () => {} });
       this.tiles = Math.ceil(Math.sqrt(mixture.nComponents));
       this.control = new Picture(300);
       this.drawn = new Picture(300);
       this.pictures = Array.from({ length: mixture.nComponents }, (_, k) => model.picture(level, k));
-      this.control.canvas.addEventListener("pointerdown", (event) => this.choosePosition(event));
+      this.control.canvas.addEventListener("pointerdown", (event) => this.choosePlace(event));
       const places = `${mixture.plane.join("×")} positions, each with ${mixture.nComponents} weights`;
       const shown = level ? "The components that it draws" : "The patches that it draws";
       this.element = panels(
@@ -179,10 +183,11 @@
       );
     }
 
-    choosePosition(event) {
+    choosePlace(event) {
       const box = this.control.canvas.getBoundingClientRect();
       const place = [(event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width];
-      this.onPosition(...place.map((part, axis) => Math.min(Math.floor(part * this.mixture.plane[axis]), this.mixture.plane[axis] - 1)));
+      const { plane } = this.mixture;
+      this.onPlace(...place.map((part, axis) => Math.min(Math.floor(part * plane[axis]), plane[axis] - 1)));
     }
 
     /** The number of positions that a signal has reached after a share of the time. */

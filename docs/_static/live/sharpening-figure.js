@@ -1,8 +1,8 @@
 // The third live figure: a sample climbs the log-likelihood of a layer above it, step by step (Sec. II-B3).
 "use strict";
 {
-  const { Ascent, Curve, Picture, Random, blueToRed, button, calm, choice, controls, number, panel, panels } = dcgmm;
-  const { scaleBar, sheet, slider, status, widePanel } = dcgmm;
+  const { Ascent, Curve, Picture, Random, blueToRed, button, calm, choice, controls, noiseSlider } = dcgmm;
+  const { number, panel, panels, scaleBar, sheet, slider, status, widePanel } = dcgmm;
   const STEPS_OF_THE_PAPER = 1000;
 
   dcgmm.figures.sharpening = (body, model) => {
@@ -40,7 +40,7 @@
             onChange: (i) => this.climbBy(this.targets[i]),
           }),
           slider({ label: "S of the sample", min: 1, max: top, value: 1, onInput: option("topS") }),
-          slider({ label: "Noise of the sample", min: 0, max: 1, step: 0.05, value: 1, show: (v) => number(v, 2), onInput: option("noise") }),
+          noiseSlider("Noise of the sample", this.options.noise, option("noise")),
           slider({
             label: "Length of a step", min: -4, max: -1, step: 0.25, value: -2,
             show: (exponent) => (10 ** exponent).toPrecision(2),
@@ -152,13 +152,16 @@
       const picture = (values) => sheet(height, width, values);
       const now = this.finite ? this.imageOf(this.signal) : this.startImage;
       const steps = number(this.values.length - 1);
-      this.pictures.start.show(picture(this.startImage), `A sample from component ${this.component}, before sharpening`);
+      const before = `A sample from component ${this.component}, before sharpening`;
+      this.pictures.start.show(picture(this.startImage), before);
       this.pictures.now.show(picture(now), `The sample after ${steps} steps`);
       const difference = now.map((value, i) => value - this.startImage[i]);
       const largest = number(difference.reduce((most, value) => Math.max(most, Math.abs(value)), 0), 2);
-      this.pictures.difference.show(picture(difference), `The difference after ${steps} steps, at most ${largest}`, this.differences);
+      const changed = `The difference after ${steps} steps, at most ${largest}`;
+      this.pictures.difference.show(picture(difference), changed, this.differences);
       this.curve.show(this.values);
-      this.told.textContent = this.finite ? this.summary(steps) : "The ascent has diverged. Go back, and take shorter steps.";
+      const diverged = "The ascent has diverged. Go back to the start, and take shorter steps.";
+      this.told.textContent = this.finite ? this.summary(steps) : diverged;
     }
 
     summary(steps) {

@@ -1,8 +1,8 @@
-// Folding and MaxPooling: windows that slide over a plane. A signal is a flat array in the order (row, column, channel).
+// Folding and MaxPooling: windows that slide over a plane. A signal is a flat array: row by row, channels together.
 "use strict";
 window.dcgmm ??= {};
 {
-  /** The base of both layers: a window of `size` = [y, x] that steps by `strides` over an input of `dims` = [H, W, C]. */
+  /** The base of both: a window of `size` = [y, x] that steps by `strides` over an input of `dims` = [H, W, C]. */
   class SlidingWindow {
     constructor(name, size, strides, dims) {
       Object.assign(this, { name, size, strides, dims });

@@ -2,7 +2,7 @@
 "use strict";
 window.dcgmm ??= {};
 {
-  const { drawing, element, number } = dcgmm;
+  const { drawing, number } = dcgmm;
   const BOX = { left: 58, right: 8, top: 10, bottom: 36, width: 340, height: 200 };
 
   /** A curve of a value against the number of steps. */
@@ -23,6 +23,7 @@ window.dcgmm ??= {};
       const text = (content, place) => drawing("text", place, content);
       const line = (x1, y1, x2, y2) => drawing("line", { x1, y1, x2, y2, class: "live-axis" });
       const base = BOX.height - BOX.bottom;
+      const upright = { x: 12, y: (BOX.top + base) / 2, transform: `rotate(-90 12 ${(BOX.top + base) / 2})` };
       this.svg.replaceChildren(
         line(BOX.left, BOX.top, BOX.left, base),
         line(BOX.left, base, BOX.width - BOX.right, base),
@@ -31,11 +32,12 @@ window.dcgmm ??= {};
         text("0", { x: BOX.left, y: base + 14, "text-anchor": "middle" }),
         text(number(last), { x: BOX.width - BOX.right, y: base + 14, "text-anchor": "end" }),
         text("steps", { x: (BOX.left + BOX.width) / 2, y: base + 30, "text-anchor": "middle" }),
-        text(this.unit, { x: 12, y: (BOX.top + base) / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${(BOX.top + base) / 2})` }),
+        text(this.unit, { ...upright, "text-anchor": "middle" }),
         drawing("polyline", { points: points.join(" "), class: "live-line" }),
         drawing("circle", { cx: x(finite.length - 1), cy: y(finite.at(-1)), r: 3.5, class: "live-dot" }),
       );
-      const told = `${number(finite[0], 2)} at the start, ${number(finite.at(-1), 2)} after ${number(finite.length - 1)} steps`;
+      const [first, now] = [finite[0], finite.at(-1)].map((value) => number(value, 2));
+      const told = `${first} at the start, ${now} after ${number(finite.length - 1)} steps`;
       this.svg.setAttribute("aria-label", `Curve of the mean log-likelihood in ${this.unit}: ${told}`);
     }
   }
@@ -93,21 +95,17 @@ window.dcgmm ??= {};
         return drawing("rect", { x: 4 + k * step, y: 100 - height, width: step * 0.8, height, class: kind });
       });
       const middle = 4 + (drawn + 0.4) * step;
+      const place = { x: Math.min(Math.max(middle, 62), 178), y: 125, "text-anchor": "middle" };
       this.svg.replaceChildren(
         ...bars,
         drawing("line", { x1: 4, y1: 100, x2: 236, y2: 100, class: "live-axis" }),
         drawing("path", { d: `M${middle} 103 l-5 8 h10 z`, class: "live-dot" }),
-        drawing("text", { x: Math.min(Math.max(middle, 62), 178), y: 125, "text-anchor": "middle" }, `drawn: component ${drawn}`),
+        drawing("text", place, `drawn: component ${drawn}`),
       );
       const told = candidates.slice(0, 3).map((k) => `component ${k} has ${number(weights[k], 2)}`);
       this.svg.setAttribute("aria-label", `Weights of the components: ${told.join(", ")}; drawn: component ${drawn}`);
     }
   }
 
-  /** A short text that screen readers read out when it changes. */
-  function status() {
-    return element("p", { class: "live-status", role: "status" });
-  }
-
-  Object.assign(dcgmm, { Curve, Gauge, Bars, status });
+  Object.assign(dcgmm, { Curve, Gauge, Bars });
 }
