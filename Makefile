@@ -2,7 +2,8 @@
 # tests/test_environment.py checks VERSIONS and EXPORT against pyproject.toml and requirements.txt.
 
 VERSIONS := 3.13 3.12 3.11
-EXPORT := --frozen --all-groups --extra=experiments --no-emit-project --no-annotate --no-header
+EXPORT := --frozen --all-groups --no-group=exercises --extra=experiments --no-emit-project --no-annotate --no-header
+EXPORT_EXERCISES := --frozen --only-group=exercises --no-emit-project --no-annotate --no-header
 READY := .venv/.ready
 LOCKED := --require-hashes --no-deps --no-build-isolation -r requirements.txt
 
@@ -17,6 +18,8 @@ EXECUTED := $(filter-out %/07-sharpening-mnist.ipynb %/13-deviations-mnist.ipynb
 
 # The examples in the docstrings of the library.
 EXAMPLES := dcgmm --doctest-modules --ignore=dcgmm/experiments
+
+EXERCISES := $(notdir $(patsubst %/,%,$(wildcard exercises/masters/*/)))
 
 # The commit that `make same-numbers` compares with.
 COMMIT := HEAD
@@ -53,7 +56,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help figures paper experiment check lint test test-long same-numbers verify release-check bench lab site audit lock clean
+.PHONY: help figures paper experiment check lint test test-long same-numbers verify release-check bench lab exercises site audit lock clean
 
 help: ## Explain the targets
 	@echo "Usage: make TARGET [PYTHON=/path/to/python]   (Python $(VERSIONS); the first call sets up .venv)"
@@ -104,6 +107,13 @@ lab: $(READY) ## Open JupyterLab on your own copies of the notebooks, in lab/; w
 	@echo "Your copies of the notebooks are in lab/. Delete a copy, and the next 'make lab' brings the original again."
 	@$(RUN) .venv/bin/python -c "$$LAB" $(LAB_OPTIONS) lab
 
+exercises: .venv/.exercises ## Make the students' exercises from the masters, and run the solutions into exercises/solutions
+	@for name in $(EXERCISES); do \
+		(cd exercises && $(RUN) nbgrader generate_assignment --no-db --force --log-level=WARN "$$name") && \
+		$(RUN) .venv/bin/jupyter nbconvert --to notebook --execute --log-level=WARN "exercises/masters/$$name/$$name.ipynb" \
+		--output-dir "exercises/solutions" && echo "exercises/student/$$name, exercises/solutions/$$name.ipynb" || exit 1; \
+	done
+
 site: $(READY) ## Build the site of the paper-scale results into site/index.html
 	@rm -rf site
 	.venv/bin/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env -d .venv/doctrees docs site
@@ -125,6 +135,8 @@ lock: ## After a change to pyproject.toml, lock and export again (UPGRADE=1: to 
 	@{ echo "# Exported from uv.lock by 'make lock'; do not edit." && \
 	.venv/bin/uv export --quiet $(EXPORT); } >.venv/export.txt
 	@cmp -s .venv/export.txt requirements.txt || cp .venv/export.txt requirements.txt
+	@{ echo "# Exported from uv.lock by 'make lock'; do not edit." && \
+	.venv/bin/uv export --quiet $(EXPORT_EXERCISES); } >exercises/requirements.txt
 	@$(MAKE) --no-print-directory $(READY)
 	.venv/bin/pytest tests/test_environment.py
 
@@ -186,6 +198,11 @@ if "token" not in given:
 main([f"--{name}={value}" for name, value in ours.items() if name.split(".")[1] not in given] + sys.argv[1:])
 endef
 export LAB
+
+# By pip, because it reads pip.conf and this adds eight small packages only: all others are there already.
+.venv/.exercises: exercises/requirements.txt $(READY)
+	.venv/bin/python -m pip install --require-hashes --no-deps --quiet -r exercises/requirements.txt
+	@touch $@
 
 # A .venv that was moved, or whose Python is gone, is made anew.
 ifneq ($(shell { .venv/bin/python -c "print(open('$(READY)').read())"; } 2>/dev/null),$(CURDIR))

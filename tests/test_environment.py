@@ -19,7 +19,9 @@ from packaging.utils import canonicalize_name
 from dcgmm.datasets import download
 
 ROOT = Path(__file__).parents[1]
-EXPORT = ["--frozen", "--all-groups", "--extra=experiments", "--no-emit-project", "--no-annotate", "--no-header"]
+EXPORT = ["--frozen", "--all-groups", "--no-group=exercises", "--extra=experiments"]
+EXPORT_EXERCISES = ["--frozen", "--only-group=exercises"]
+STYLE = ["--no-emit-project", "--no-annotate", "--no-header"]
 
 
 def run_uv(*arguments):
@@ -50,12 +52,28 @@ def test_lock_agrees_with_pyproject():
     assert check.returncode == 0, f"run 'make lock'\n{check.stderr}"
 
 
-def test_requirements_are_the_export_of_the_lock():
-    assert makefile_variable("EXPORT") == EXPORT
-    export = run_uv("export", *EXPORT)
+@pytest.mark.parametrize(
+    ("path", "variable", "options"),
+    [
+        ("requirements.txt", "EXPORT", EXPORT),
+        ("exercises/requirements.txt", "EXPORT_EXERCISES", EXPORT_EXERCISES),
+    ],
+)
+def test_requirements_are_the_export_of_the_lock(path, variable, options):
+    assert makefile_variable(variable) == options + STYLE
+    export = run_uv("export", *options, *STYLE)
     assert export.returncode == 0, export.stderr
-    _, _, exported = (ROOT / "requirements.txt").read_text("utf-8").partition("\n")
+    _, _, exported = (ROOT / path).read_text("utf-8").partition("\n")
     assert exported == export.stdout, "run 'make lock'"
+
+
+def test_the_exercises_need_only_what_is_locked_and_a_few_packages_more():
+    named = [
+        set(re.findall(r"^([\w.-]+==\S+)", (ROOT / path).read_text("utf-8"), re.MULTILINE))
+        for path in ("requirements.txt", "exercises/requirements.txt")
+    ]
+    added = {line.partition("==")[0] for line in named[1] - named[0]}
+    assert "nbgrader" in added and len(added) <= 10
 
 
 def test_every_requirement_is_pinned_and_hashed():

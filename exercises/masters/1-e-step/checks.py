@@ -175,8 +175,8 @@ def far_from_zero(log_scores, centred_log_scores, images, means, precisions, wei
     plain = np.abs(log_scores(*single) - exact).max()
     found = _shaped("centred_log_scores", centred_log_scores(*single), exact.shape)
     assert found.dtype == np.float32, (
-        f"The result has the type {found.dtype}, but all arrays are float32. Double precision hides the problem instead "
-        "of solving it. Did you convert an array, or use a number of NumPy such as np.log(2 * np.pi)? LOG_2PI is plain."
+        f"The result has the type {found.dtype}, but all arrays are float32. Double precision hides the problem, "
+        "and does not solve it. Did you convert an array? Or is there a number of NumPy, such as np.log(2 * np.pi)?"
     )
     error = np.abs(found - exact).max()
     assert error < 0.5, (

@@ -110,7 +110,9 @@ def schedule(next_sigma):
     for means, (falls, words) in cases.items():
         found = next_sigma(1.0, list(means))
         assert found is not None, "next_sigma returns nothing: does every branch end with `return`?"
-        assert np.isclose(found, GAMMA if falls else 1.0), f"For the means {list(means)}, {words}. You return {found:.3g}."
+        assert np.isclose(found, GAMMA if falls else 1.0), (
+            f"For the means {list(means)}, {words}. You return {found:.3g}."
+        )
     assert np.isclose(next_sigma(0.0105, [0.0, 10.0, 10.1]), END), "σ must not fall below σ_∞ = 0.01."
     assert np.isclose(next_sigma(1.0, [0.0, 10.0, 10.2], gamma=0.5), 0.5), "gamma is an argument, but it is not used."
     assert np.isclose(next_sigma(1.0, [0.0, 10.0, 12.0], delta=0.3), GAMMA), "delta is an argument, but it is not used."
@@ -183,9 +185,11 @@ def of_one_model(losses, to_watch, scores):
 def _distances(side, combine=np.hypot):
     """Return the distances between the cells of a torus, from shifted copies of the grid."""
     cells, moves = list(product(range(side), repeat=2)), (-side, 0, side)
-    return np.array(
-        [[min(combine(abs(a - c + u), abs(b - d + v)) for u in moves for v in moves) for c, d in cells] for a, b in cells]
-    )
+
+    def shortest(a, b, c, d):
+        return min(combine(abs(a - c + u), abs(b - d + v)) for u in moves for v in moves)
+
+    return np.array([[shortest(*one, *other) for other in cells] for one in cells])
 
 
 def _objective(scores, sigma):

@@ -116,7 +116,7 @@ def slope(gradient, log_scores, x):
     ratio = float(np.sum(np.multiply(ours, rises)) / np.sum(np.square(rises)))
     assert np.allclose(ours, rises, rtol=1e-3, atol=1e-2), (
         f"Finite differences disagree: along random directions, log p rises by {rises[0][0]:.3f}, and your gradient "
-        f"says {ours[0][0]:.3f} (ratio {ratio:.2f}). Are the precisions s² in it, and the responsibilities γ_k of each x?"
+        f"says {ours[0][0]:.3f} (ratio {ratio:.2f}). Are the precisions s² in it, and the responsibilities of each x?"
     )
     print("Task 5 is right: it agrees with finite differences in 20 directions.")
 
@@ -129,7 +129,7 @@ def ascent(sharpen, largest_rate, x, max_precision):
     assert np.array_equal(x, before), "sharpen changes the images that it is given: write x = x + ..., not x += ..."
     assert isinstance(answer, tuple) and len(answer) == 2, "sharpen must return the images, and the list of means."
     moved, course = _shaped("sharpen", answer[0], x.shape), np.asarray(answer[1])
-    assert course.shape == (31,), f"The list has {len(course)} values after 30 steps, expected 31: before, and after each."
+    assert course.shape == (31,), f"The list has {len(course)} values after 30 steps, expected 31: one before."
     assert np.abs(moved - x).max() > 0, "The images have not moved."
     assert course[-1] > course[0], "The log-likelihood falls. Ascent adds the gradient."
     assert np.all(np.diff(course) > -1e-6), "With steps of 0.01, the log-likelihood must rise at every step."
@@ -141,16 +141,16 @@ def ascent(sharpen, largest_rate, x, max_precision):
     )
     assert not np.isclose(largest_rate, 2 / np.sqrt(max_precision)), "The factor has s² in it, not s."
     assert largest_rate <= 1.01 * limit, (
-        f"At a step of {largest_rate:.3g}, the pixels with the largest precision move away: the factor on their distance "
-        f"is 1 − {largest_rate:.3g}·20 = {1 - largest_rate * max_precision:.2f}, which is below −1."
+        f"At a step of {largest_rate:.3g}, the pixels with the largest precision move away: the factor on their "
+        f"distance is 1 − {largest_rate:.3g}·20 = {1 - largest_rate * max_precision:.2f}, which is below −1."
     )
     assert largest_rate > 0.95 * limit, (
         f"At a step of {largest_rate:.3g}, the factor is {1 - largest_rate * max_precision:.2f} for the largest "
         "precision. Longer steps still shrink all distances."
     )
     below, above = sharpen(x, 40, 0.97 * limit)[1], sharpen(x, 40, 1.03 * limit)[1]
-    assert below[-1] > below[0] and above[-1] < above[0], "Your ascent diverges at another step than the formula says."
-    print(f"Task 6 is right: steps up to 2/D_max = {limit:.1f} work. Just above it, the log-likelihood falls without end.")
+    assert below[-1] > below[0] and above[-1] < above[0], "Your ascent diverges at another step than the formula."
+    print(f"Task 6 is right: steps up to 2/D_max = {limit:.1f} work. Just above it, the log-likelihood falls.")
 
 
 def _shaped(name, value, shape):
