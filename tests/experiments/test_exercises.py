@@ -21,6 +21,7 @@ FOLDER = ROOT / "exercises"
 NAMES = sorted(path.name for path in (FOLDER / "masters").iterdir())
 REGION = re.compile(r"^( *)### BEGIN SOLUTION\n(.*?)^ *### END SOLUTION(?:\n|\Z)", re.MULTILINE | re.DOTALL)
 STUB = '# YOUR CODE HERE\nraise NotImplementedError("This task is still empty.")\n'
+MODULES = ["checks", "words"]  # beside each notebook
 POINTS = {"1-e-step": 12, "2-annealing": 14, "3-by-hand": 12, "4-outliers": 15, "5-sampling": 16, "6-beat-2l-c": 15}
 
 
@@ -55,19 +56,20 @@ def solved():
 
     def solve(name):
         if name not in runs:
-            spec = importlib.util.spec_from_file_location("checks", FOLDER / "masters" / name / "checks.py")
-            checks = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(checks)
-            sys.modules["checks"] = checks
+            for module in MODULES:
+                sys.modules.pop(module, None)
+            sys.path.insert(0, str(FOLDER / "masters" / name))
             names = {}
             cells = [cell for cell in read("masters", name).cells if cell.cell_type == "code"]
             said = {cell.id: run(cell, names) for cell in cells}
             matplotlib.pyplot.close("all")
-            del sys.modules["checks"]
+            sys.path.remove(str(FOLDER / "masters" / name))
             runs[name] = names, {cell.id: said[cell.id] for cell in cells if is_check(cell)}
         return runs[name]
 
-    return solve
+    yield solve
+    for module in MODULES:
+        sys.modules.pop(module, None)
 
 
 @pytest.mark.slow
@@ -280,8 +282,9 @@ def test_a_student_gets_the_master_without_its_solutions(name):
             expected = REGION.sub(lambda found: "".join(f"{found[1]}{line}\n" for line in STUB.splitlines()), expected)
         assert student.source == expected.rstrip("\n"), f"{student.id}: run 'make exercises'"
         assert role(student, "locked") == role(master, "locked") and "SOLUTION" not in student.source
-    checks = [(FOLDER / kind / name / "checks.py").read_bytes() for kind in ("masters", "student")]
-    assert checks[0] == checks[1], "run 'make exercises'"
+    for module in MODULES:
+        pair = [(FOLDER / kind / name / f"{module}.py").read_bytes() for kind in ("masters", "student")]
+        assert pair[0] == pair[1], "run 'make exercises'"
 
 
 @pytest.mark.slow

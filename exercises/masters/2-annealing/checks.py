@@ -3,18 +3,19 @@
 from itertools import product
 
 import numpy as np
+from words import in_words, shaped
 
 from dcgmm.annealing import Annealing
 
 DELTA, GAMMA, END = 0.05, 0.9, 0.01
 
 
+@in_words
 def distances(torus_distances):
     """Check task 1 by what a distance on a torus must do, and by the distances of one cell."""
-    __tracebackhide__ = True
     for side in (3, 5, 6):
         k = side * side
-        found = _shaped("torus_distances", torus_distances(side), (k, k))
+        found = shaped("torus_distances", torus_distances(side), (k, k))
         assert np.allclose(np.diag(found), 0), "The distance of a cell from itself must be 0."
         assert np.allclose(found, found.T), "The distance from a to b must be the distance from b to a."
         last = found[0, side - 1]
@@ -35,13 +36,13 @@ def distances(torus_distances):
     print("Task 1 is right, for three sizes.")
 
 
+@in_words
 def neighbours(neighbourhood):
     """Check task 2 by its sums, its limits, and the ratio of two entries, which no normalisation changes."""
-    __tracebackhide__ = True
     d = _distances(5)
     d[:, 24] += 0.3  # not symmetric, so that rows and columns are told apart
     for sigma in (1.77, 0.7):
-        g = _shaped("neighbourhood", neighbourhood(d, sigma), (25, 25))
+        g = shaped("neighbourhood", neighbourhood(d, sigma), (25, 25))
         raw = np.exp(-(d**2) / (2 * sigma**2))
         assert np.allclose(g.sum(axis=1), 1) or not np.allclose(g.sum(axis=0), 1), (
             "The columns sum to 1, but the rows must: sum over axis 1, and keep the dimension (keepdims=True)."
@@ -62,9 +63,9 @@ def neighbours(neighbourhood):
     print("Task 2 is right: rows sum to 1, and with σ = 0.01 each component learns alone.")
 
 
+@in_words
 def objective(annealed, neighbourhood, torus_distances):
     """Check task 3 against the library's objective."""
-    __tracebackhide__ = True
     scores = np.random.default_rng(0).normal(-100, 30, (60, 25))
     for sigma in (1.77, 0.5, 0.01):
         g = neighbourhood(torus_distances(5), sigma)
@@ -93,9 +94,9 @@ def objective(annealed, neighbourhood, torus_distances):
     print("Task 3 is right: the library's objective is the same.")
 
 
+@in_words
 def schedule(next_sigma):
     """Check task 4 on single windows, and against the library over a whole course."""
-    __tracebackhide__ = True
     for means in ([5.0], [5.0, 5.0]):
         assert next_sigma(1.0, means) == 1.0, f"After {len(means)} windows σ must stay as it is: there is no gain yet."
     cases = {
@@ -131,9 +132,9 @@ def schedule(next_sigma):
     print(f"Task 4 is right: over 60 windows, σ falls from 1 to {sigma:.3f}, as in the library.")
 
 
+@in_words
 def trained(models, likelihoods, in_use, x_test):
     """Check task 5: both models are trained as asked for, and what is said about them is true."""
-    __tracebackhide__ = True
     for name, start in {"annealed": np.sqrt(50) / 4, "alone": 0.01}.items():
         for what, table in {"models": models, "likelihoods": likelihoods, "in_use": in_use}.items():
             assert name in table, f"{what} has no entry {name!r} yet."
@@ -164,9 +165,9 @@ def trained(models, likelihoods, in_use, x_test):
     )
 
 
+@in_words
 def of_one_model(losses, to_watch, scores):
     """Check task 6 by the library's objective for each radius."""
-    __tracebackhide__ = True
     for sigma in (1.77, 1.0, 0.5, 0.01):
         assert sigma in losses, f"losses has no entry for σ = {sigma}."
         expected = _objective(scores, sigma)
@@ -197,11 +198,3 @@ def _objective(scores, sigma):
     annealing = Annealing(scores.shape[1], sigma_start=sigma)
     annealing.build()
     return float(annealing.objective(np.float32(scores)[:, None, None, :]))
-
-
-def _shaped(name, value, shape):
-    """Return an answer as an array, if it has a shape."""
-    __tracebackhide__ = True
-    assert value is not None, f"{name} returns nothing: does it end with `return`?"
-    assert np.shape(value) == shape, f"{name} returns an array of shape {np.shape(value)}, expected {shape}."
-    return np.asarray(value)

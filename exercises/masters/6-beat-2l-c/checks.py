@@ -3,6 +3,7 @@
 from functools import cache
 
 import numpy as np
+from words import in_words
 
 from dcgmm import ARCHITECTURES, DCGMM, load_dataset, outliers
 from dcgmm.datasets import select_classes, thinned
@@ -12,9 +13,9 @@ EPOCHS = 6
 SETTINGS = {"seed": 0, "annealing": {"rate": 0.2, "decay": 0.8}}
 
 
+@in_words
 def count(parameters):
     """Check task 1 by instances whose mixtures are counted here."""
-    __tracebackhide__ = True
     instances = {
         "F(28,28,1,1) G(25)": [(25, 784)],
         "2L-c": [(25, 64), (36, 3025)],
@@ -31,9 +32,9 @@ def count(parameters):
     print("Task 1 is right.")
 
 
+@in_words
 def game(split, x, y):
     """Check task 2: which digits are in which part, and that no image is in two."""
-    __tracebackhide__ = True
     parts = split(x, y)
     assert parts is not None and len(parts) == 3, "split must return three arrays: for training, known, outliers."
     digit_of = {image.tobytes(): int(digit) for image, digit in zip(x, y, strict=True)}
@@ -53,9 +54,9 @@ def game(split, x, y):
     print(f"Task 2 is right: {len(parts[0])} images for training, {len(parts[1])} and {len(parts[2])} for judging.")
 
 
+@in_words
 def designs(candidates, design):
     """Check task 3: three different specifications within the rules, and the design among them."""
-    __tracebackhide__ = True
     plain = {_plain(spec) for spec in candidates}
     assert len(plain) >= 3, f"You have {len(plain)} different specifications. Try at least three."
     for spec in candidates:
@@ -64,9 +65,9 @@ def designs(candidates, design):
     print(f"Task 3 is right: {design} has {_n_parameters(design):,} of {BUDGET:,} parameters.")
 
 
+@in_words
 def beats(design, model, by):
     """Check task 4: the model keeps the rules, and its AUC is above that of 2L-c by a margin."""
-    __tracebackhide__ = True
     _check_rules(design)
     assert isinstance(model, DCGMM), "model is no DCGMM: use train(design, x_train)."
     n = sum(layer.count_params() for layer in model.stack)
@@ -101,7 +102,6 @@ def beats(design, model, by):
 
 
 def _check_rules(spec):
-    __tracebackhide__ = True
     n = _n_parameters(spec)
     assert n <= BUDGET, (
         f"{spec} has {n:,} parameters, but the budget is {BUDGET:,}. The top layer has most of them: fewer components, "

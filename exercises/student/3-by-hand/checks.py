@@ -3,15 +3,16 @@
 from itertools import product
 
 import numpy as np
+from words import in_words
 
 from dcgmm import DCGMM, GMM, Folding
 
 SPEC = "F(8,8,2,2) G(25) F(11,11,1,1) G(36)"
 
 
+@in_words
 def number_of_positions(positions):
     """Check task 1 on all small windows, against the positions that fit when they are laid out one by one."""
-    __tracebackhide__ = True
     for n, size, stride in product(range(1, 13), range(1, 14), range(1, 5)):
         starts = [start for start in range(0, n, stride) if start + size <= n]
         case = f"a window of {size} pixels in steps of {stride} on {n} pixels"
@@ -35,9 +36,9 @@ def number_of_positions(positions):
     print("Task 1 is right, for all windows on up to 12 pixels.")
 
 
+@in_words
 def parameters_of_a_mixture(parameters):
     """Check task 2 against the library's count of layers that it builds."""
-    __tracebackhide__ = True
     for k, d in ((25, 64), (36, 3025), (4, 10), (1, 1)):
         gmm = GMM(k)
         gmm.build((None, 1, 1, d))
@@ -59,9 +60,9 @@ def parameters_of_a_mixture(parameters):
     print("Task 2 is right: the library counts the same.")
 
 
+@in_words
 def shapes_and_counts(shapes, counts):
     """Check task 3 against a model that the library builds."""
-    __tracebackhide__ = True
     layers = DCGMM.from_spec(SPEC).stack
     shape = (None, 28, 28, 1)
     for layer in layers:
@@ -86,9 +87,9 @@ def shapes_and_counts(shapes, counts):
     print(f"Task 3 is right: {sum(counts.values()):,} parameters, of which {counts['G4'] / 221_061:.0%} are in G4.")
 
 
+@in_words
 def built(model):
     """Check task 4: the model is 2L-c, down to the start of its centroids."""
-    __tracebackhide__ = True
     assert isinstance(model, DCGMM), "model is no DCGMM: put the list of layers into DCGMM(...)."
     expected = DCGMM.from_spec(SPEC)
     found, letters = [layer.letter for layer in model.stack], "".join(layer.letter for layer in expected.stack)
@@ -106,9 +107,9 @@ def built(model):
     print("Task 4 is right: this is 2L-c, with 221,061 parameters.")
 
 
+@in_words
 def way_down(fold_down, patches):
     """Check task 5: the coverage, the image that gives these patches, and patches that disagree."""
-    __tracebackhide__ = True
     answer = fold_down(patches)
     assert isinstance(answer, tuple) and len(answer) == 2, "fold_down must return two arrays: coverage and image."
     coverage, image = (np.asarray(part) for part in answer)
@@ -140,9 +141,9 @@ def way_down(fold_down, patches):
     print(f"Task 5 is right. A pixel in the middle is covered by {coverage[14, 14]} windows, a corner by one.")
 
 
+@in_words
 def unshared(own_g2, own_total, factor):
     """Check task 6 against the library's count of an instance without sharing."""
-    __tracebackhide__ = True
     layers = [Folding(8, strides=2), GMM(25, shared=False), Folding(11), GMM(36)]
     stack = DCGMM(layers, input_shape=(28, 28, 1)).stack
     g2, total = stack[1].count_params(), sum(layer.count_params() for layer in stack)

@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.stats import norm
+from words import in_words, shaped
 
 from dcgmm import outliers
 from dcgmm.datasets import damaged, square_masks
@@ -9,11 +10,11 @@ from dcgmm.datasets import damaged, square_masks
 RATE = 0.01
 
 
+@in_words
 def standardised(standardise, train_scores, other_scores):
     """Check task 1 against the definition, on scores of training images and of others."""
-    __tracebackhide__ = True
     mean, deviation = train_scores.mean(), train_scores.std()
-    found = _numbers("standardise", standardise(other_scores, train_scores), len(other_scores))
+    found = shaped("standardise", standardise(other_scores, train_scores), (len(other_scores),))
     mistakes = {
         "This is minus z: a low likelihood must give a low score.": (mean - other_scores) / deviation,
         "The scores are divided by the variance. Eq. 6 has its square root.": (other_scores - mean) / deviation**2,
@@ -35,11 +36,11 @@ def standardised(standardise, train_scores, other_scores):
     print(f"Task 1 is right: the outliers are at {found.mean():.2f} standard deviations, on average.")
 
 
+@in_words
 def normal_threshold(threshold_of_normal):
     """Check task 2: below −c, the normal distribution has the share that was asked for."""
-    __tracebackhide__ = True
     for rate in (0.01, 0.05, 0.2):
-        c = _number("threshold_of_normal", threshold_of_normal(rate))
+        c = float(shaped("threshold_of_normal", threshold_of_normal(rate), ()))
         below = norm.cdf(-c)
         assert not np.isclose(below, 1 - rate), f"For a rate of {rate}, your c is {c:.3f}: its sign is wrong."
         assert not np.isclose(below, rate / 2), (
@@ -52,11 +53,11 @@ def normal_threshold(threshold_of_normal):
     print(f"Task 2 is right: for one false alarm in a hundred, a normal distribution needs c = {-norm.ppf(RATE):.3f}.")
 
 
+@in_words
 def image_threshold(threshold_of_images, standardise, train_scores, known_scores):
     """Check task 3 on training images, and by false alarms among held-out images of the known classes."""
-    __tracebackhide__ = True
     train_z, known_z = standardise(train_scores, train_scores), standardise(known_scores, train_scores)
-    c = _number("threshold_of_images", threshold_of_images(train_z, RATE))
+    c = float(shaped("threshold_of_images", threshold_of_images(train_z, RATE), ()))
     share = np.mean(train_z < -c)
     assert not np.isclose(abs(c), np.quantile(train_z, 1 - RATE), atol=1e-3), (
         f"Your c of {c:.3f} comes from the images with the highest scores. Outliers have low scores."
@@ -85,9 +86,9 @@ def image_threshold(threshold_of_images, standardise, train_scores, known_scores
     )
 
 
+@in_words
 def detection(shares, area, known_z, other_z):
     """Check task 4: the two shares, and the area against the library's, with equal scores, too."""
-    __tracebackhide__ = True
     answer = shares(known_z, other_z, 1.5)
     assert answer is not None and len(answer) == 2, "shares must return two numbers: false alarms, outliers found."
     right = np.mean(known_z < -1.5), np.mean(other_z < -1.5)
@@ -96,7 +97,7 @@ def detection(shares, area, known_z, other_z):
     assert not np.isclose(answer[0], 1 - right[0]), "The first share is of the known images that are kept."
     assert np.allclose(answer, right), f"For c = 1.5, the shares are {right[0]:.4f} and {right[1]:.4f}, not {answer}."
     few = np.round(known_z[:300], 1), np.round(other_z[:200], 1)
-    found, expected = _number("area", area(*few)), outliers.auc(*few)
+    found, expected = float(shaped("area", area(*few), ())), outliers.auc(*few)
     above = np.mean(few[0][:, None] > few[1])
     assert not np.isclose(found, 1 - expected), (
         f"Your area is {found:.3f} = 1 − {expected:.3f}: known and other are swapped."
@@ -108,9 +109,9 @@ def detection(shares, area, known_z, other_z):
     print(f"Task 4 is right: the area under the curve is {area(known_z, other_z):.3f}.")
 
 
+@in_words
 def localisation(damage_map, model, known):
     """Check task 5 on images with a white or a noisy square: the map must be largest in the square."""
-    __tracebackhide__ = True
     masks = square_masks(60, (28, 28), size=8, seed=11)
     found = {}
     for damage in ("white", "noise"):
@@ -136,9 +137,9 @@ def localisation(damage_map, model, known):
     print(f"Task 5 is right. AUC within an image: {words}.")
 
 
+@in_words
 def comparison(areas, best_fair, not_found, model, known, train_maps):
     """Check task 6 by maps that the library makes."""
-    __tracebackhide__ = True
     masks, folding = square_masks(100, (28, 28), size=8, seed=0), model.stack[0]
     mean, deviation = train_maps.mean(axis=0), train_maps.std(axis=0)
     for damage in ("nothing", "white", "noise", "black"):
@@ -183,19 +184,3 @@ def _nearest(values):
     """Return maps (N, 28, 28) of the value of the window whose middle is nearest, a rough way to localise."""
     nearest = np.clip(np.round((np.arange(28) - 3.5) / 2), 0, 10).astype(int)
     return values[:, nearest][:, :, nearest]
-
-
-def _number(name, value):
-    """Return an answer that is one finite number."""
-    __tracebackhide__ = True
-    assert value is not None, f"{name} returns nothing: does it end with `return`?"
-    assert np.ndim(value) == 0 and np.isfinite(value), f"{name} must return one number, and returns {value}."
-    return float(value)
-
-
-def _numbers(name, value, n):
-    """Return an answer that is a number for each image."""
-    __tracebackhide__ = True
-    assert value is not None, f"{name} returns nothing: does it end with `return`?"
-    assert np.shape(value) == (n,), f"{name} must return {n:,} numbers, and returns the shape {np.shape(value)}."
-    return np.asarray(value)

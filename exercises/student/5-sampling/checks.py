@@ -2,14 +2,15 @@
 
 import numpy as np
 from scipy.special import logsumexp
+from words import in_words, shaped
 
 from dcgmm import metrics
 
 
+@in_words
 def bound(at_bound, precisions, max_precision):
     """Check task 1: a boolean array, with room for rounding."""
-    __tracebackhide__ = True
-    at_bound = _shaped("at_bound", at_bound, precisions.shape)
+    at_bound = shaped("at_bound", at_bound, precisions.shape)
     assert at_bound.dtype == bool, f"at_bound holds {at_bound.dtype}, expected booleans: compare the precisions."
     expected = precisions > 0.999 * max_precision
     assert not np.array_equal(at_bound, ~expected), "True and False are the wrong way round."
@@ -23,12 +24,12 @@ def bound(at_bound, precisions, max_precision):
     print(f"Task 1 is right: {at_bound.mean():.0%} of the precisions are at the bound.")
 
 
+@in_words
 def widths_of_the_data(real_widths, rows, winners, widths, at_bound):
     """Check task 2 on a small example by hand, and on the images."""
-    __tracebackhide__ = True
     few = np.repeat([[0.0, 1.0], [0.0, 5.0], [9.0, 9.0]], [20, 20, 19], axis=0)
     owners = np.repeat([0, 0, 1], [20, 20, 19])
-    found = _shaped("real_widths", real_widths(few, owners, 3), (3, 2))
+    found = shaped("real_widths", real_widths(few, owners, 3), (3, 2))
     assert np.isfinite(found[0]).all(), "A component with 40 images has NaN."
     assert not np.allclose(found[0], few.std(axis=0)), "The width is over all images. Take the images of a component."
     assert not np.allclose(found[0], [0, 4]), "These are variances. Take their square roots."
@@ -47,13 +48,13 @@ def widths_of_the_data(real_widths, rows, winners, widths, at_bound):
     )
 
 
+@in_words
 def drawn(draw, means, precisions, at_bound):
     """Check task 3 on given normal numbers, and by the spread of many draws."""
-    __tracebackhide__ = True
     rng = np.random.default_rng(5)
     components, normal = rng.integers(len(means), size=200), rng.normal(size=(200, means.shape[1]))
     sd, bounded = 1 / np.sqrt(precisions[components]), at_bound[components]
-    modelled = _shaped("draw", draw(components, normal, noise_at_bound=True), normal.shape)
+    modelled = shaped("draw", draw(components, normal, noise_at_bound=True), normal.shape)
     noise = modelled - means[components]
     assert np.abs(noise).max() > 0, "With noise_at_bound=True there must be noise in all pixels."
     for words, width in {
@@ -81,9 +82,9 @@ def drawn(draw, means, precisions, at_bound):
     print("Task 3 is right, with and without noise at the bound.")
 
 
+@in_words
 def measures(sharpness, different, samples):
     """Check task 4 on an edge, against the library, and the number of different pictures."""
-    __tracebackhide__ = True
     images = samples["training images"].reshape(-1, 28, 28)
     found, expected = sharpness(images), metrics.sharpness(images[..., None])
     assert found is not None and np.ndim(found) == 0, "sharpness must return one number for all images."
@@ -99,10 +100,10 @@ def measures(sharpness, different, samples):
     print("Task 4 is right.")
 
 
+@in_words
 def slope(gradient, log_scores, x):
     """Check task 5 by finite differences."""
-    __tracebackhide__ = True
-    found = _shaped("gradient", gradient(x), x.shape)
+    found = shaped("gradient", gradient(x), x.shape)
     rng, step = np.random.default_rng(0), 1e-4
     directions = rng.normal(size=(20, *x.shape))
     rises = [
@@ -121,14 +122,14 @@ def slope(gradient, log_scores, x):
     print("Task 5 is right: it agrees with finite differences in 20 directions.")
 
 
+@in_words
 def ascent(sharpen, largest_rate, x, max_precision):
     """Check task 6: the course rises with short steps, and the rate is at the border of divergence."""
-    __tracebackhide__ = True
     before = x.copy()
     answer = sharpen(x, 30, 0.01)
     assert np.array_equal(x, before), "sharpen changes the images that it is given: write x = x + ..., not x += ..."
     assert isinstance(answer, tuple) and len(answer) == 2, "sharpen must return the images, and the list of means."
-    moved, course = _shaped("sharpen", answer[0], x.shape), np.asarray(answer[1])
+    moved, course = shaped("sharpen", answer[0], x.shape), np.asarray(answer[1])
     assert course.shape == (31,), f"The list has {len(course)} values after 30 steps, expected 31: one before."
     assert np.abs(moved - x).max() > 0, "The images have not moved."
     assert course[-1] > course[0], "The log-likelihood falls. Ascent adds the gradient."
@@ -151,11 +152,3 @@ def ascent(sharpen, largest_rate, x, max_precision):
     below, above = sharpen(x, 40, 0.97 * limit)[1], sharpen(x, 40, 1.03 * limit)[1]
     assert below[-1] > below[0] and above[-1] < above[0], "Your ascent diverges at another step than the formula."
     print(f"Task 6 is right: steps up to 2/D_max = {limit:.1f} work. Just above it, the log-likelihood falls.")
-
-
-def _shaped(name, value, shape):
-    """Return an answer as an array, if it has a shape."""
-    __tracebackhide__ = True
-    assert value is not None, f"{name} is nothing: does the function end with `return`?"
-    assert np.shape(value) == shape, f"{name} has the shape {np.shape(value)}, expected {shape}."
-    return np.asarray(value)
