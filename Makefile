@@ -104,7 +104,9 @@ bench: $(READY) ## Measure training, sampling and sharpening on this machine, ag
 
 lab: $(READY) ## Open JupyterLab on your own copies of the notebooks, in lab/; what they write goes to results/own
 	@mkdir -p lab && for path in notebooks/*.ipynb; do [ -e "lab/$${path#*/}" ] || cp "$$path" lab; done
-	@echo "Your copies of the notebooks are in lab/. Delete a copy, and the next 'make lab' brings the original again."
+	@[ -e lab/exercises ] || cp -r exercises/student lab/exercises
+	@echo "Your copies of the notebooks are in lab/, and those of the exercises in lab/exercises."
+	@echo "Delete a copy, and the next 'make lab' brings the original again."
 	@$(RUN) .venv/bin/python -c "$$LAB" $(LAB_OPTIONS) lab
 
 exercises: .venv/.exercises ## Make the students' exercises from the masters, and run the solutions into exercises/solutions

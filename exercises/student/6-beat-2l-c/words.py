@@ -1,6 +1,8 @@
 """What the checks of all exercises share: a wrong answer is told by words alone."""
 
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from functools import wraps
 from typing import Any
 
@@ -15,12 +17,16 @@ class NotYet(AssertionError):
 
 
 def in_words(check: Callable[..., None]) -> Callable[..., None]:
-    """Return a check that raises `NotYet` where an assertion fails. Errors in a student's code keep their traceback."""
+    """Return a check that raises `NotYet` where an assertion fails. Errors in a student's code keep their traceback.
+
+    Warnings go to stdout, because nbgrader gives no points where a check writes to stderr.
+    """
 
     @wraps(check)
     def told(*args: Any, **kwargs: Any) -> None:
         try:
-            check(*args, **kwargs)
+            with redirect_stderr(sys.stdout):
+                check(*args, **kwargs)
         except AssertionError as wrong:
             raise NotYet(str(wrong)) from None
 
