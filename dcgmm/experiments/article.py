@@ -161,9 +161,10 @@ class Results:
             columns[f"{index}: paper"] = [_number(value, 2) for value in table[f"{index}, paper"]]
             columns["worst" + " " * len(columns)] = [_number(value, 2) for value in table[f"{index}, worst"]]
             columns["mean ± sd" + " " * len(columns)] = [
-                f"{mean:.2f} ± {_number(sd, 2)}" for mean, sd in table[[f"{index}, mean", f"{index}, sd"]].to_numpy()
+                f"{_number(mean, 2)} ± {_number(sd, 2)}"
+                for mean, sd in table[[f"{index}, mean", f"{index}, sd"]].to_numpy()
             ]
-        columns["in use"] = [f"{used:.0f} of {n:.0f}" for used, n in table[["in use", "of"]].to_numpy()]
+        columns["in use"] = [f"{_number(used, 0)} of {_number(n, 0)}" for used, n in table[["in use", "of"]].to_numpy()]
         return markdown(pd.DataFrame(columns, index=table.index))
 
     def scorecard(self) -> str:
@@ -175,10 +176,10 @@ class Results:
                 rows.append(
                     {
                         "row": f"{title}, {row['index']}, {row.reading}",
-                        "rank correlation": f"{row['rank correlation']:.2f}",
+                        "rank correlation": _number(row["rank correlation"], 2),
                         "order": row.order,
-                        "difference": f"{row.difference:.3f}",
-                        "of a constant": f"{row['difference of a constant']:.3f}",
+                        "difference": _number(row.difference, 3),
+                        "of a constant": _number(row["difference of a constant"], 3),
                         "level": row.level,
                     }
                 )
@@ -202,7 +203,7 @@ class Results:
         found = self.side_by_side("12-baselines", "exact", shown)
         table = self.read("12-baselines", "mnist", "exact")
         if table is not None:
-            found.insert(0, "parameters", [f"{n:,.0f}" for n in table.parameters.reindex(found.index)])
+            found.insert(0, "parameters", [_number(n, 0, ",") for n in table.parameters.reindex(found.index)])
         return markdown(found.rename_axis("model"))
 
     def figure(self, notebook: str, name: str, dataset: str, width: int) -> str:
@@ -225,8 +226,8 @@ def markdown(table: pd.DataFrame, align: str = "right") -> str:
     return table.to_markdown(disable_numparse=True, colalign=("left", *[align] * table.shape[1]))
 
 
-def _number(value, digits):
-    return MISSING if pd.isna(value) else f"{value:.{digits}f}"
+def _number(value, digits, separator=""):
+    return MISSING if pd.isna(value) else f"{value:{separator}.{digits}f}"
 
 
 def _interval(column, low, high, digits=2):
@@ -234,6 +235,6 @@ def _interval(column, low, high, digits=2):
 
     def text(row):
         bracket = f" [{row[low]:.{digits}f}, {row[high]:.{digits}f}]" if row[[low, high]].notna().all() else ""
-        return f"{row[column]:.{digits}f}{bracket}"
+        return f"{_number(row[column], digits)}{bracket}"
 
     return text
