@@ -135,7 +135,8 @@ def write_notebook(notebook, dataset, folder):
     title, _, text = executed.cells[0].source.partition("\n")
     links = f":::{{container}} links\n{' · '.join(links)}\n\n{run['made_by']}\n:::"
     live = live_figure(LIVE[notebook["name"]], dataset) if notebook["name"] in LIVE else ""
-    executed.cells[0].source = f"{title} ({TITLES[dataset]})\n\n{links}\n\n{live}{text}"
+    answer = take_answer(executed)
+    executed.cells[0].source = f"{title} ({TITLES[dataset]})\n\n{links}\n\n{answer}\n\n{live}{text}"
 
     figures = {figure["path"].read_bytes(): figure for figure in run["figures"].values()}
     for output in (output for cell in executed.cells for output in cell.get("outputs", ())):
@@ -145,6 +146,17 @@ def write_notebook(notebook, dataset, folder):
             image = f"```{{image}} {path}\n:alt: {quoted(figure['alt'])}\n```"
             output.data, output.metadata = {"text/markdown": f'<span id="{figure["name"]}"></span>\n\n{image}'}, {}
     nbformat.write(executed, folder / run["executed"].name)
+
+
+def take_answer(executed):
+    """Remove what a notebook displays by `experiments.in_short`, and return it: on a page it stands below the title."""
+    for cell in executed.cells:
+        for output in cell.get("outputs", ()):
+            text = output.get("data", {}).get("text/markdown", "")
+            if text.startswith("**In short"):
+                cell.outputs.remove(output)
+                return text
+    return ""
 
 
 def live_figure(name, dataset):
