@@ -28,7 +28,9 @@ def check() -> None:
 
     - texts: pyproject.toml, CITATION.cff and CHANGELOG.md name one version and one date, and the code is committed.
     - repetitions: all that docs/protocol.md asks for are complete.
-    - results: every collected model, table and figure is from this code, these settings and these packages.
+    - results: every collected model, table and figure is from this code, these settings and these packages. What tests
+      and benchmarks have counted names a commit of this history. The times of `make bench` name no code, so look at
+      these yourself.
     - lock: results/paper/dvc.lock agrees with all files.
 
     `make verify` does what takes longer: it makes the tables again.
@@ -41,7 +43,7 @@ def check() -> None:
     for part, found in {
         "texts": (*faults_of_texts(root()), *faults_of_git(root())),
         "repetitions": faults_of_repetitions(),
-        "results": (*faults_of_models(), *faults_of_notes(folder)),
+        "results": (*faults_of_models(), *faults_of_notes(folder), *faults_of_measurements(root() / "results")),
         "lock": faults_of_lock(folder),
     }.items():
         own = [f"{part}: {fault.removeprefix(f'{part}: ')}" for fault in found]
@@ -69,6 +71,9 @@ def faults_of_texts(project: Path) -> Iterator[str]:
 
 def faults_of_git(project: Path) -> Iterator[str]:
     """Yield what is not committed, and whether the version's tag, if there is one, names another commit."""
+    if not (project / ".git").exists():
+        yield f"{project} is no git checkout, so nothing says which code this is"
+        return
     yield from (f"not committed: {line}" for line in _git(project, "status", "--porcelain").splitlines())
     tag = f"v{version('dcgmm')}"
     if tag in _git(project, "tag", "--list").split():
@@ -108,6 +113,14 @@ def faults_of_notes(folder: Path) -> Iterator[str]:
         yield from (f"{path.parent.relative_to(folder)}: {fault}" for fault in _faults_of_note(noted))
 
 
+def faults_of_measurements(folder: Path) -> Iterator[str]:
+    """Yield which JSON files of a folder, such as the counts of `make test-long`, name no commit of this history."""
+    for path in sorted(folder.glob("*.json")):
+        commit = json.loads(path.read_text("utf-8")).get("commit")
+        found = _faults_of_commit(commit) if commit else ["it names no commit: run its command again"]
+        yield from (f"{path.name}: {fault}" for fault in found)
+
+
 def _faults_of_note(noted: dict[str, Any]) -> Iterator[str]:
     code = fingerprint.all_keys() | fingerprint.of_notebooks()
     code |= fingerprint.of_baselines()
@@ -118,7 +131,7 @@ def _faults_of_note(noted: dict[str, Any]) -> Iterator[str]:
         yield "made by other settings than those of params.yaml"
     for origin in noted.get("origins", [noted]):
         yield from _faults_of_commit(origin["commit"])
-    if "packages" in noted:  # the notes of trainings name those of each: a new version of a package retrains nothing
+    if "notebook" in noted:  # a new version of a package executes the notebooks again, and measures nothing again
         for name, here in provenance.packages().items():
             if name != "python" and noted["packages"].get(name) != here:
                 yield f"made with {name} {noted['packages'].get(name)}, and {here} is installed"

@@ -61,6 +61,22 @@ def test_results_of_other_code_settings_or_packages(tmp_path, key, value, told):
     assert told in fault and "05-sampling-mnist" in fault
 
 
+def test_a_new_version_of_a_package_measures_no_other_method_again(tmp_path):
+    noted = Report("05-sampling", "mnist", "paper", 0).origin | {"origins": []}
+    (tmp_path / "provenance.json").write_text(json.dumps(noted | {"packages": {}}), "utf-8")
+    assert list(release.faults_of_notes(tmp_path))
+    del noted["notebook"]
+    (tmp_path / "provenance.json").write_text(json.dumps(noted | {"packages": {}}), "utf-8")
+    assert not list(release.faults_of_notes(tmp_path))
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="commits are compared by git")
+@pytest.mark.parametrize(("commit", "n_faults"), [("HEAD", 0), ("HEAD-dirty", 1), ("0" * 40, 1), (None, 1)])
+def test_counts_of_tests_and_benchmarks_name_a_commit_of_the_history(tmp_path, commit, n_faults):
+    (tmp_path / "promises.json").write_text(json.dumps({"commit": commit}), "utf-8")
+    assert len(list(release.faults_of_measurements(tmp_path))) == n_faults
+
+
 def test_a_folder_without_notes_is_no_release(tmp_path):
     assert list(release.faults_of_notes(tmp_path))
 
