@@ -104,7 +104,9 @@ bench: $(READY) ## Measure training, sampling and sharpening on this machine, ag
 
 lab: $(READY) ## Open JupyterLab on your own copies of the notebooks, in lab/; what they write goes to results/own
 	@mkdir -p lab && for path in notebooks/*.ipynb; do [ -e "lab/$${path#*/}" ] || cp "$$path" lab; done
-	@[ -e lab/exercises ] || cp -r exercises/student lab/exercises
+	@mkdir -p lab/exercises && for path in exercises/student/*; do \
+		[ -e "lab/exercises/$${path##*/}" ] || cp -r "$$path" lab/exercises; \
+	done
 	@echo "Your copies of the notebooks are in lab/, and those of the exercises in lab/exercises."
 	@echo "Delete a copy, and the next 'make lab' brings the original again."
 	@$(RUN) .venv/bin/python -c "$$LAB" $(LAB_OPTIONS) lab

@@ -40,7 +40,7 @@ def project(tmp_path):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "01-tour.ipynb").write_text("{}", "utf-8")
-    (tmp_path / "exercises" / "student").mkdir(parents=True)
+    (tmp_path / "exercises" / "student" / "1-e-step").mkdir(parents=True)
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     # A link would look for its environment here.
     python = tmp_path / ".venv" / "bin" / "python"
