@@ -20,7 +20,6 @@ from dcgmm.experiments.config import settings
 from dcgmm.experiments.folders import collection, root, writable
 from dcgmm.experiments.report import PROVENANCE
 
-KINDS = {"1L": "flat", "2L-d": "deep, not convolutional", "3L-b": "deep, not convolutional"}
 MISSING = "–"
 
 
@@ -116,7 +115,9 @@ class Results:
 
     def instances(self) -> str:
         """Return the table of the instances."""
-        rows = [(name, spec, KINDS.get(name, "deep, convolutional")) for name, spec in ARCHITECTURES.items()]
+        kinds = dict.fromkeys(statements.CONVOLUTIONAL, "deep, convolutional")
+        kinds |= dict.fromkeys(statements.PLAIN, "deep, not convolutional")
+        rows = [(name, spec, kinds.get(name, "flat")) for name, spec in ARCHITECTURES.items()]
         return markdown(pd.DataFrame(rows, columns=["instance", "layers", "kind"]).set_index("instance"), "left")
 
     def outcomes(self) -> str:
